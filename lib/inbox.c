@@ -1,0 +1,363 @@
+#include "inbox.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CACHE_MAX 256	/* channels remembered; more are read again */
+#define HELD_BLOCK_MAX ((size_t)1 << 20)
+
+void
+eo_inbox_init(struct eo_inbox *ib, struct eo_journal *j)
+{
+	memset(ib, 0, sizeof(*ib));
+	ib->j = j;
+}
+
+static void
+free_in(struct eo_in *in)
+{
+	eo_ranges_free(&in->settled);
+	eo_ranges_free(&in->saved);
+	eo_ranges_free(&in->known);
+	eo_buf_free(&in->tail);
+	eo_buf_free(&in->block_frames);
+	if (in->lock != -1)
+		close(in->lock);
+	free(in);
+}
+
+void
+eo_inbox_free(struct eo_inbox *ib)
+{
+	for (size_t i = 0; i < ib->n; i++)
+		free_in(ib->in[i]);
+	free(ib->in);
+	memset(ib, 0, sizeof(*ib));
+}
+
+void
+eo_inbox_trim(struct eo_inbox *ib)
+{
+	size_t kept = 0;
+
+	if (ib->n <= CACHE_MAX)
+		return;
+	for (size_t i = 0; i < ib->n; i++) {
+		struct eo_in *in = ib->in[i];
+
+		/* A refusal is said once, and remembered. */
+		if (in->locked || in->dirty || in->refused)
+			ib->in[kept++] = in;
+		else
+			free_in(in);
+	}
+	ib->n = kept;
+}
+
+static struct eo_in *
+new_in(struct eo_inbox *ib)
+{
+	struct eo_in *in = eo_grow(NULL, 1, sizeof(*in));
+
+	memset(in, 0, sizeof(*in));
+	in->lock = -1;
+	in->block = -1;
+	ib->in = eo_grow(ib->in, ib->n + 1, sizeof(*ib->in));
+	ib->in[ib->n++] = in;
+	return in;
+}
+
+static void
+copy_text(char *to, size_t max, struct eo_slice s)
+{
+	size_t n = s.n < max ? s.n : max;
+
+	memcpy(to, s.p, n);
+	to[n] = '\0';
+}
+
+/* Reads all rows of the channel with in->source and in->channel. */
+static bool
+load(struct eo_inbox *ib, struct eo_in *in)
+{
+	struct eo_db *db = ib->j->db;
+	struct eo_rows *st = eo_db_query(db, "SELECT id, low, link, life, "
+	    "base, before, named, takeover, completed, duplicates FROM eo_in "
+	    "WHERE source = ? AND channel = ?", "zz", in->source, in->channel);
+	bool found = eo_db_row(st);
+
+	eo_ranges_clear(&in->settled);
+	if (found) {
+		in->id = eo_db_int(st, 0);
+		if (eo_db_int(st, 1) > 0)
+			eo_ranges_add(&in->settled, 1,
+			    (uint64_t)eo_db_int(st, 1), 0,
+			    (uint32_t)eo_db_int(st, 2));
+		in->life = eo_db_int(st, 3);
+		in->base = (uint64_t)eo_db_int(st, 4);
+		in->before = (uint32_t)eo_db_int(st, 5);
+		copy_text(in->named, EO_SOURCE_LEN, eo_db_bytes(st, 6));
+		in->takeover = (uint64_t)eo_db_int(st, 7);
+		in->completed = eo_db_int(st, 8);
+		in->duplicates = eo_db_int(st, 9);
+	}
+	eo_db_done(st);
+	if (!found)
+		return false;
+	st = eo_db_query(db, "SELECT first, last, before, link FROM "
+	    "eo_in_range WHERE ch = ? ORDER BY first", "i", in->id);
+	while (eo_db_row(st))
+		eo_ranges_add(&in->settled, (uint64_t)eo_db_int(st, 0),
+		    (uint64_t)eo_db_int(st, 1), (uint32_t)eo_db_int(st, 2),
+		    (uint32_t)eo_db_int(st, 3));
+	eo_ranges_copy(&in->saved, &in->settled);
+	eo_ranges_copy(&in->known, &in->settled);
+	st = eo_db_query(db, "SELECT first, last, before, link FROM eo_held "
+	    "WHERE ch = ? ORDER BY first", "i", in->id);
+	while (eo_db_row(st))
+		eo_ranges_add(&in->known, (uint64_t)eo_db_int(st, 0),
+		    (uint64_t)eo_db_int(st, 1), (uint32_t)eo_db_int(st, 2),
+		    (uint32_t)eo_db_int(st, 3));
+	in->tail.len = 0;
+	in->block = -1;
+	in->dirty = false;
+	in->epoch = ib->j->epoch;
+	return true;
+}
+
+void
+eo_in_refresh(struct eo_inbox *ib, struct eo_in *in)
+{
+	if (in->epoch != ib->j->epoch)
+		(void)load(ib, in);
+}
+
+struct eo_in *
+eo_inbox_channel(struct eo_inbox *ib, struct eo_slice source,
+    struct eo_slice channel, bool make)
+{
+	struct eo_in *in;
+
+	for (size_t i = ib->n; i-- > 0;) {
+		in = ib->in[i];
+		if (eo_slice_is(source, in->source) &&
+		    eo_slice_is(channel, in->channel)) {
+			eo_in_refresh(ib, in);
+			return in;
+		}
+	}
+	in = new_in(ib);
+	copy_text(in->source, EO_SOURCE_LEN, source);
+	copy_text(in->channel, EO_CHANNEL_MAX, channel);
+	if (load(ib, in))
+		return in;
+	if (!make) {
+		free_in(in);
+		ib->n--;
+		return NULL;
+	}
+	eo_db_run(ib->j->db, "INSERT INTO eo_in(source, channel, low, link, "
+	    "life, base, before, named, takeover, completed, duplicates) "
+	    "VALUES (?, ?, 0, 0, 0, 0, 0, '', 0, 0, 0)", "zz", in->source,
+	    in->channel);
+	(void)load(ib, in);
+	return in;
+}
+
+void
+eo_inbox_find_work(struct eo_inbox *ib, const struct eo_channels *filter)
+{
+	struct eo_rows *st = eo_db_query(ib->j->db, "SELECT source, channel "
+	    "FROM eo_in WHERE id IN (SELECT ch FROM eo_held) OR id IN (SELECT "
+	    "ch FROM eo_in_dead WHERE again > 0) ORDER BY id", "");
+
+	while (eo_db_row(st)) {
+		struct eo_slice source = eo_db_bytes(st, 0);
+		struct eo_slice channel = eo_db_bytes(st, 1);
+
+		if (eo_channels_match(filter, channel))
+			(void)eo_inbox_channel(ib, source, channel, false);
+	}
+}
+
+bool
+eo_in_lock(struct eo_inbox *ib, struct eo_in *in)
+{
+	if (in->locked || in->busy)
+		return in->locked;
+	if (in->lock == -1)
+		in->lock = eo_journal_lock_file(ib->j, true);
+	if (in->lock == -1)
+		return false;
+	in->busy = true;
+	switch (eo_lock_take(in->lock, EO_LOCK_CHANNEL(in->id), 0)) {
+	case EO_LOCK_HELD:
+		in->locked = true;
+		in->busy = false;
+		break;
+	case EO_LOCK_ERROR:
+		eo_fail(&ib->j->err, EO_IO, "%s: cannot lock a channel: %s",
+		    ib->j->path, strerror(errno));
+		break;
+	default:
+		break;
+	}
+	return in->locked;
+}
+
+void
+eo_in_unlock(struct eo_inbox *ib, struct eo_in *in)
+{
+	(void)ib;
+	if (in->locked)
+		eo_lock_drop(in->lock, EO_LOCK_CHANNEL(in->id));
+	if (in->lock != -1)
+		close(in->lock);
+	in->lock = -1;
+	in->locked = in->busy = false;
+}
+
+bool
+eo_in_ready(const struct eo_inbox *ib, const struct eo_in *in)
+{
+	return !in->refused && in->life == eo_journal_current(ib->j)->id;
+}
+
+/* The tail of messages to be held becomes a block. */
+void
+eo_in_flush(struct eo_inbox *ib, struct eo_in *in)
+{
+	struct eo_db *db = ib->j->db;
+	const struct eo_range *r = &in->tail_range;
+
+	if (in->tail.len == 0)
+		return;
+	eo_db_run(db, "INSERT INTO eo_held(ch, first, last, before, link, "
+	    "lease, since) VALUES (?, ?, ?, ?, ?, ?, ?)", "iiiiiii", in->id,
+	    (int64_t)r->first, (int64_t)r->last, (int64_t)r->before,
+	    (int64_t)r->link, in->tail_lease, eo_env_now(ib->j->env));
+	eo_db_run(db, "INSERT INTO eo_held_frames(id, frames) VALUES (?, ?)",
+	    "ib", eo_db_last_id(db), eo_slice_buf(&in->tail));
+	in->tail.len = 0;
+}
+
+void
+eo_in_hold(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f,
+    int64_t lease)
+{
+	struct eo_range *r = &in->tail_range;
+
+	if (in->tail.len > 0 && (r->last + 1 != f->seq ||
+	    in->tail_lease != lease || in->tail.len >= HELD_BLOCK_MAX))
+		eo_in_flush(ib, in);
+	if (in->tail.len == 0) {
+		r->first = f->seq;
+		r->before = f->before;
+	}
+	r->last = f->seq;
+	r->link = f->link;
+	in->tail_lease = lease;
+	eo_buf_add(&in->tail, f->line.p, f->line.n);
+	eo_buf_addc(&in->tail, '\n');
+	eo_ranges_add(&in->known, f->seq, f->seq, f->before, f->link);
+	in->dirty = true;
+}
+
+static void
+save_range(struct eo_inbox *ib, struct eo_in *in, const struct eo_range *o,
+    const struct eo_range *n)
+{
+	if (n == NULL || (o != NULL && o->first < n->first))
+		eo_db_run(ib->j->db, "DELETE FROM eo_in_range WHERE ch = ? AND "
+		    "first = ?", "ii", in->id, (int64_t)o->first);
+	else
+		eo_db_run(ib->j->db, "INSERT OR REPLACE INTO eo_in_range("
+		    "ch, first, last, before, link) VALUES (?, ?, ?, ?, ?)",
+		    "iiiii", in->id, (int64_t)n->first, (int64_t)n->last,
+		    (int64_t)n->before, (int64_t)n->link);
+}
+
+/* The rows of eo_in_range become what is settled above the low-water mark. */
+static void
+save_ranges(struct eo_inbox *ib, struct eo_in *in)
+{
+	const struct eo_ranges *old = &in->saved, *new = &in->settled;
+	size_t i = old->n > 0 && old->v[0].first == 1;
+	size_t k = new->n > 0 && new->v[0].first == 1;
+
+	while (i < old->n || k < new->n) {
+		const struct eo_range *o = i < old->n ? &old->v[i] : NULL;
+		const struct eo_range *n = k < new->n ? &new->v[k] : NULL;
+		bool drop = n == NULL || (o != NULL && o->first < n->first);
+		bool both = o != NULL && n != NULL && o->first == n->first;
+
+		if (!both || o->last != n->last)
+			save_range(ib, in, o, n);
+		i += drop || both;
+		k += !drop;
+	}
+	eo_ranges_copy(&in->saved, &in->settled);
+}
+
+/* Held blocks whose numbers are all settled are gone. */
+static void
+drop_blocks(struct eo_inbox *ib, struct eo_in *in)
+{
+	struct eo_db *db = ib->j->db;
+
+	for (size_t i = 0; i < in->settled.n; i++) {
+		const struct eo_range *r = &in->settled.v[i];
+
+		if (!r->touched)
+			continue;
+		eo_db_run(db, "DELETE FROM eo_held_frames WHERE id IN (SELECT "
+		    "id FROM eo_held WHERE ch = ? AND first BETWEEN ? AND ? "
+		    "AND last <= ?)", "iiii", in->id, (int64_t)r->first,
+		    (int64_t)r->last, (int64_t)r->last);
+		eo_db_run(db, "DELETE FROM eo_held WHERE ch = ? AND "
+		    "first BETWEEN ? AND ? AND last <= ?", "iiii", in->id,
+		    (int64_t)r->first, (int64_t)r->last, (int64_t)r->last);
+	}
+}
+
+static void
+save(struct eo_inbox *ib, struct eo_in *in)
+{
+	uint64_t low = eo_ranges_low(&in->settled);
+	bool any_held = eo_ranges_count(&in->known, 1, EO_SEQ_MAX) >
+	    eo_ranges_count(&in->saved, 1, EO_SEQ_MAX);
+
+	eo_in_flush(ib, in);
+	if (any_held)
+		drop_blocks(ib, in);
+	save_ranges(ib, in);
+	eo_db_run(ib->j->db, "UPDATE eo_in SET low = ?, link = ?, life = ?, "
+	    "base = ?, before = ?, named = ?, takeover = ?, completed = ?, "
+	    "duplicates = ? WHERE id = ?", "iiiiiziiii", (int64_t)low,
+	    (int64_t)(low > 0 ? in->settled.v[0].link : 0), in->life,
+	    (int64_t)in->base, (int64_t)in->before, in->named,
+	    (int64_t)in->takeover, in->completed, in->duplicates, in->id);
+	in->dirty = false;
+}
+
+void
+eo_inbox_save(struct eo_inbox *ib)
+{
+	for (size_t i = 0; i < ib->n; i++)
+		if (ib->in[i]->dirty)
+			save(ib, ib->in[i]);
+}
+
+bool
+eo_in_gap(const struct eo_in *in, uint64_t *first, uint64_t *last)
+{
+	const struct eo_ranges *k = &in->known;
+
+	if (k->n == 0 || (k->n == 1 && k->v[0].first == 1))
+		return false;
+	*first = k->v[0].first == 1 ? k->v[0].last + 1 : 1;
+	*last = k->v[k->v[0].first == 1 ? 1 : 0].first - 1;
+	return true;
+}

@@ -1,0 +1,199 @@
+/* inbox: reading what is held. */
+#include "inbox.h"
+
+#include <string.h>
+
+/* Makes the block that holds seq, or else the first one above it, the cached
+   one. */
+static bool
+seek_block(struct eo_inbox *ib, struct eo_in *in, uint64_t seq)
+{
+	struct eo_db *db = ib->j->db;
+	struct eo_rows *st;
+	struct eo_slice frames;
+	bool found;
+
+	if (in->block != -1 && in->block_first <= seq && seq <= in->block_last)
+		return true;
+	st = eo_db_query(db, "SELECT h.id, h.first, h.last, h.lease, f.frames "
+	    "FROM eo_held h JOIN eo_held_frames f ON f.id = h.id "
+	    "WHERE h.ch = ? AND h.first <= ? ORDER BY h.first DESC LIMIT 1",
+	    "ii", in->id, (int64_t)seq);
+	found = eo_db_row(st) && (uint64_t)eo_db_int(st, 2) >= seq;
+	if (!found) {
+		eo_db_done(st);
+		st = eo_db_query(db, "SELECT h.id, h.first, h.last, h.lease, "
+		    "f.frames FROM eo_held h JOIN eo_held_frames f ON "
+		    "f.id = h.id WHERE h.ch = ? AND h.first > ? "
+		    "ORDER BY h.first LIMIT 1", "ii", in->id, (int64_t)seq);
+		found = eo_db_row(st);
+	}
+	in->block = -1;
+	if (found) {
+		in->block = eo_db_int(st, 0);
+		in->block_first = (uint64_t)eo_db_int(st, 1);
+		in->block_last = (uint64_t)eo_db_int(st, 2);
+		in->block_lease = eo_db_int(st, 3);
+		frames = eo_db_bytes(st, 4);
+		in->block_frames.len = 0;
+		eo_buf_add(&in->block_frames, frames.p, frames.n);
+		in->block_seq = in->block_first;
+		in->block_at = 0;
+	}
+	eo_db_done(st);
+	return found;
+}
+
+/* Copies the cached block's line of this number, and parses the copy. */
+static bool
+read_line(struct eo_inbox *ib, struct eo_in *in, uint64_t seq,
+    struct eo_buf *line, struct eo_frame *f)
+{
+	struct eo_slice rest, s = { NULL, 0 };
+	const char *cause;
+
+	if (seq < in->block_seq) {
+		in->block_seq = in->block_first;
+		in->block_at = 0;
+	}
+	rest = (struct eo_slice){ in->block_frames.p + in->block_at,
+	    in->block_frames.len - in->block_at };
+	while (in->block_seq <= seq) {
+		s = eo_slice_cut(&rest, '\n');
+		in->block_at += s.n + 1;
+		in->block_seq++;
+	}
+	line->len = 0;
+	eo_buf_add(line, s.p, s.n);
+	if (eo_frame_parse(eo_slice_buf(line), f, &cause) == EO_FRAME_GOOD &&
+	    f->seq == seq)
+		return true;
+	eo_fail(&ib->j->err, EO_CONFUSED, "%s: message %s/%s/%llu is damaged "
+	    "in the journal; run: eo-fsck %s", ib->j->path, in->source,
+	    in->channel, (unsigned long long)seq, ib->j->path);
+	return false;
+}
+
+static bool
+try_is_due(struct eo_inbox *ib, const struct eo_in *in, uint64_t seq,
+    int64_t now)
+{
+	return eo_db_int_or(ib->j->db, 0, "SELECT due FROM eo_try "
+	    "WHERE ch = ? AND seq = ?", "ii", in->id, (int64_t)seq) <= now;
+}
+
+/* The first number >= seq that is not settled. */
+static uint64_t
+skip_settled(const struct eo_in *in, uint64_t seq)
+{
+	const struct eo_range *r = eo_ranges_find(&in->settled, seq);
+
+	return r == NULL ? seq : r->last + 1;
+}
+
+bool
+eo_in_next(struct eo_inbox *ib, struct eo_in *in, uint64_t after, int64_t now,
+    struct eo_buf *line, struct eo_frame *f)
+{
+	uint64_t seq = skip_settled(in, after + 1);
+
+	while (seek_block(ib, in, seq)) {
+		if (seq < in->block_first)
+			seq = skip_settled(in, in->block_first);
+		if (in->block_lease > now)
+			seq = in->block_last + 1;
+		while (seq <= in->block_last && !try_is_due(ib, in, seq, now))
+			seq = skip_settled(in, seq + 1);
+		if (seq <= in->block_last)
+			return read_line(ib, in, seq, line, f);
+		seq = skip_settled(in, seq);
+	}
+	return false;
+}
+
+bool
+eo_in_held(struct eo_inbox *ib, struct eo_in *in, uint64_t seq,
+    struct eo_buf *line, struct eo_frame *f, int64_t *lease)
+{
+	if (eo_ranges_find(&in->settled, seq) != NULL ||
+	    !seek_block(ib, in, seq) || in->block_first > seq)
+		return false;
+	*lease = in->block_lease;
+	return read_line(ib, in, seq, line, f);
+}
+
+void
+eo_in_lease(struct eo_inbox *ib, struct eo_in *in, int64_t block,
+    int64_t until)
+{
+	eo_db_run(ib->j->db, "UPDATE eo_held SET lease = ? WHERE id = ?", "ii",
+	    until, block);
+	if (in->block == block)
+		in->block_lease = until;
+}
+
+bool
+eo_in_next_dead(struct eo_inbox *ib, struct eo_in *in, uint64_t after,
+    int64_t now, struct eo_buf *line, struct eo_frame *f)
+{
+	struct eo_rows *st = eo_db_query(ib->j->db, "SELECT frame FROM "
+	    "eo_in_dead d WHERE ch = ? AND seq > ? AND again BETWEEN 1 AND ? "
+	    "AND NOT EXISTS (SELECT 1 FROM eo_try t WHERE t.ch = d.ch AND "
+	    "t.seq = d.seq AND t.due > ?) ORDER BY seq LIMIT 1", "iiii",
+	    in->id, (int64_t)after, now, now);
+	const char *cause;
+	bool found = eo_db_row(st);
+
+	if (found) {
+		struct eo_slice s = eo_db_bytes(st, 0);
+
+		line->len = 0;
+		eo_buf_add(line, s.p, s.n);
+		found = eo_frame_parse(eo_slice_buf(line), f, &cause) ==
+		    EO_FRAME_GOOD;
+	}
+	eo_db_done(st);
+	return found;
+}
+
+int64_t
+eo_inbox_next_due(struct eo_inbox *ib, const struct eo_channels *filter)
+{
+	struct eo_rows *st = eo_db_query(ib->j->db, "SELECT i.channel, "
+	    "min(t.due) FROM eo_try t JOIN eo_in i ON i.id = t.ch GROUP BY "
+	    "i.id UNION ALL SELECT i.channel, min(h.lease) FROM eo_held h "
+	    "JOIN eo_in i ON i.id = h.ch WHERE h.lease > 0 GROUP BY i.id", "");
+	int64_t next = INT64_MAX;
+
+	while (eo_db_row(st))
+		if (eo_channels_match(filter, eo_db_bytes(st, 0)) &&
+		    eo_db_int(st, 1) < next)
+			next = eo_db_int(st, 1);
+	return next;
+}
+
+uint64_t
+eo_inbox_waiting(struct eo_inbox *ib, const struct eo_channels *filter,
+    int64_t now)
+{
+	uint64_t waiting = 0;
+
+	eo_inbox_find_work(ib, filter);
+	for (size_t i = 0; i < ib->n; i++) {
+		struct eo_in *in = ib->in[i];
+		struct eo_rows *st;
+
+		if (!eo_channels_match(filter, eo_slice_str(in->channel)))
+			continue;
+		st = eo_db_query(ib->j->db, "SELECT first, last FROM eo_held "
+		    "WHERE ch = ? AND lease <= ?", "ii", in->id, now);
+		while (eo_db_row(st)) {
+			uint64_t a = (uint64_t)eo_db_int(st, 0);
+			uint64_t b = (uint64_t)eo_db_int(st, 1);
+
+			waiting += b - a + 1 -
+			    eo_ranges_count(&in->settled, a, b);
+		}
+	}
+	return waiting;
+}

@@ -1,0 +1,446 @@
+#include "receive.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "io.h"
+#include "receive_run.h"
+
+#define DRAIN_MAX ((size_t)2 << 20)	/* bytes of held messages at a time */
+
+void
+eo_receive_init(struct eo_receive *rc, struct eo_journal *j)
+{
+	memset(rc, 0, sizeof(*rc));
+	rc->j = j;
+	eo_inbox_init(&rc->ib, j);
+	rc->append.fd = -1;
+	rc->more_work = true;
+	rc->seen = -1;
+}
+
+void
+eo_receive_free(struct eo_receive *rc)
+{
+	eo_inbox_free(&rc->ib);
+	eo_append_free(&rc->append);
+	eo_buf_free(&rc->out);
+	eo_buf_free(&rc->line);
+	for (size_t i = 0; i < rc->nstranger; i++)
+		free(rc->stranger[i]);
+	free(rc->stranger);
+}
+
+static void
+worsen(struct eo_receive *rc, enum eo_status s)
+{
+	rc->worst = eo_status_worst(rc->worst, s);
+}
+
+/* Of a channel: bases first, then by number, then as they came. */
+static int
+by_channel_and_number(const void *pa, const void *pb)
+{
+	const struct eo_frame *a = pa, *b = pb;
+	int c = memcmp(a->source.p, b->source.p, EO_SOURCE_LEN);
+	size_t n = a->channel.n < b->channel.n ? a->channel.n : b->channel.n;
+
+	if (c == 0)
+		c = memcmp(a->channel.p, b->channel.p, n);
+	if (c == 0)
+		c = (a->channel.n > b->channel.n) - (a->channel.n <
+		    b->channel.n);
+	if (c == 0)
+		c = (a->type != EO_BASE) - (b->type != EO_BASE);
+	if (c == 0)
+		c = (a->seq > b->seq) - (a->seq < b->seq);
+	return c != 0 ? c : (a->line.p > b->line.p) - (a->line.p < b->line.p);
+}
+
+static void
+sort(struct eo_frame *f, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		if (by_channel_and_number(&f[i - 1], &f[i]) > 0) {
+			qsort(f, n, sizeof(*f), by_channel_and_number);
+			return;
+		}
+}
+
+/* A channel that we were not given: named once. */
+static void
+not_ours(struct eo_receive *rc, const struct eo_frame *f)
+{
+	char *name;
+
+	for (size_t i = 0; i < rc->nstranger; i++)
+		if (eo_slice_is(f->channel, rc->stranger[i]))
+			return;
+	name = eo_grow(NULL, f->channel.n + 1, 1);
+	memcpy(name, f->channel.p, f->channel.n);
+	name[f->channel.n] = '\0';
+	worsen(rc, EO_NOPERM);
+	if (rc->nstranger == 100) {	/* enough has been said */
+		free(name);
+		return;
+	}
+	rc->stranger = eo_grow(rc->stranger, rc->nstranger + 1,
+	    sizeof(*rc->stranger));
+	rc->stranger[rc->nstranger++] = name;
+	eo_say(&rc->j->report, EO_NOPERM, "channel %s was not given with -c: "
+	    "its frames are left alone", name);
+}
+
+/* A message that was never seen is processed in this transaction, if that is
+   this sink's way and it is its turn, or held. */
+static void
+take_new(struct eo_receive *rc, struct eo_in *in, const struct eo_frame *f)
+{
+	uint64_t low = eo_ranges_low(&in->settled);
+	int64_t until = eo_env_now(rc->j->env) + rc->lease;
+
+	if (rc->sink == EO_SINK_CMD) {
+		eo_in_hold(&rc->ib, in, f, 0);
+		rc->more_work = true;
+	} else if ((rc->sink == EO_SINK_APPEND && f->seq != low + 1) ||
+	    !eo_in_lock(&rc->ib, in)) {
+		eo_in_hold(&rc->ib, in, f, 0);
+	} else if (eo_in_id_done(&rc->ib, f)) {
+		in->duplicates++;
+		in->completed--;
+		eo_in_settle(&rc->ib, in, f, EO_COMPLETED, "");
+	} else if (rc->sink == EO_SINK_APPEND) {
+		eo_append_add(&rc->append, f->body);
+		eo_in_settle(&rc->ib, in, f, EO_COMPLETED, "");
+	} else {
+		eo_in_hold(&rc->ib, in, f, until);
+		eo_frame_put_as(&rc->out, EO_MSG, f);
+	}
+}
+
+static void
+take(struct eo_receive *rc, struct eo_in *in, const struct eo_frame *f)
+{
+	switch (eo_in_check(&rc->ib, in, f)) {
+	case EO_IN_NEW:
+		take_new(rc, in, f);
+		break;
+	case EO_IN_REFUSED:
+		worsen(rc, EO_CONFUSED);
+		break;
+	case EO_IN_FULL:
+		rc->full++;
+		break;
+	case EO_IN_SETTLED:
+	case EO_IN_HELD:
+		break;
+	}
+}
+
+/* --append: what is held and now in order. */
+static void
+drain(struct eo_receive *rc, struct eo_in *in)
+{
+	uint64_t next;
+	struct eo_frame f;
+	int64_t lease, now = eo_env_now(rc->j->env);
+
+	for (;;) {
+		next = eo_ranges_low(&in->settled) + 1;
+		if (eo_ranges_find(&in->known, next) == NULL)
+			return;
+		if (rc->append.bytes.len > DRAIN_MAX) {
+			rc->more_work = true;
+			return;
+		}
+		eo_in_flush(&rc->ib, in);
+		if (!eo_in_lock(&rc->ib, in) ||
+		    !eo_in_held(&rc->ib, in, next, &rc->line, &f, &lease) ||
+		    lease > now)
+			return;
+		if (eo_in_id_done(&rc->ib, &f)) {
+			in->duplicates++;
+			in->completed--;
+		} else
+			eo_append_add(&rc->append, f.body);
+		eo_in_settle(&rc->ib, in, &f, EO_COMPLETED, "");
+	}
+}
+
+/* The frames of one channel. */
+static void
+take_group(struct eo_receive *rc, const struct eo_frame *f, size_t n)
+{
+	struct eo_in *in;
+
+	if (!eo_channels_match(&rc->filter, f->channel)) {
+		not_ours(rc, f);
+		return;
+	}
+	in = eo_inbox_channel(&rc->ib, f->source, f->channel,
+	    f->type == EO_BASE);
+	for (size_t i = 0; i < n; i++) {
+		if (f[i].type == EO_BASE)
+			worsen(rc, eo_in_base(&rc->ib, in, &f[i],
+			    rc->takeover));
+		else if (in == NULL || !eo_in_ready(&rc->ib, in))
+			rc->unready++;
+		else if (f[i].type == EO_ABORT)
+			worsen(rc, eo_in_abort(&rc->ib, in, &f[i],
+			    eo_env_now(rc->j->env)));
+		else if (f[i].type != EO_MSG)
+			rc->decisions++;
+		else {
+			if (rc->sink == EO_SINK_APPEND && i > 0 &&
+			    f[i - 1].type == EO_BASE)
+				drain(rc, in);
+			take(rc, in, &f[i]);
+		}
+	}
+	if (in != NULL && rc->sink == EO_SINK_APPEND &&
+	    eo_in_ready(&rc->ib, in))
+		drain(rc, in);
+}
+
+/* After the commit: what may be said now, and the locks. */
+static void
+answer(struct eo_receive *rc, bool committed)
+{
+	for (size_t i = 0; i < rc->ib.n; i++) {
+		struct eo_in *in = rc->ib.in[i];
+
+		if (committed)
+			eo_in_acks(&rc->ib, in, false, &rc->out);
+		if (in != rc->current)
+			eo_in_unlock(&rc->ib, in);
+	}
+	eo_inbox_trim(&rc->ib);
+}
+
+/* Ends the transaction: the commit point of a batch. */
+static enum eo_status
+commit(struct eo_receive *rc, enum eo_status s, bool more, size_t out_before)
+{
+	if (s == EO_OK && rc->sink == EO_SINK_APPEND && rc->append.noted)
+		s = eo_append_flush(&rc->append, more);
+	if (s == EO_OK)
+		eo_inbox_save(&rc->ib);
+	s = eo_journal_end(rc->j, s);
+	if (s != EO_OK)
+		rc->out.len = out_before;	/* it did not happen */
+	answer(rc, s == EO_OK);
+	return s;
+}
+
+/* Acks and votes are for somebody further on. */
+static size_t
+pass_on(struct eo_receive *rc, struct eo_frame *f, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (f[i].type == EO_ACK || f[i].type == EO_VOTE) {
+			eo_buf_add(&rc->out, f[i].line.p, f[i].line.n);
+			eo_buf_addc(&rc->out, '\n');
+		} else
+			f[kept++] = f[i];
+	return kept;
+}
+
+enum eo_status
+eo_receive_batch(struct eo_receive *rc, struct eo_frame *f, size_t n,
+    bool more)
+{
+	size_t first = 0, out_before;
+	enum eo_status s;
+
+	n = pass_on(rc, f, n);
+	out_before = rc->out.len;
+	if (n == 0)
+		return EO_OK;
+	sort(f, n);
+	if (rc->sink == EO_SINK_APPEND && eo_append_ready(&rc->append) !=
+	    EO_OK)
+		return rc->j->err.status;
+	s = eo_journal_begin(rc->j);
+	for (size_t i = 1; s == EO_OK && i <= n; i++)
+		if (i == n || !eo_slice_eq(f[i].source, f[first].source) ||
+		    !eo_slice_eq(f[i].channel, f[first].channel)) {
+			take_group(rc, f + first, i - first);
+			first = i;
+		}
+	return commit(rc, s, more, out_before);
+}
+
+bool
+eo_receive_should_look(struct eo_receive *rc)
+{
+	int64_t version = eo_db_version(rc->j->db);
+	bool look = rc->more_work || rc->ran || version != rc->seen;
+
+	rc->seen = version;
+	return look;
+}
+
+/* --append, in its transaction: dead letters that are due again. */
+static void
+append_dead(struct eo_receive *rc, struct eo_in *in)
+{
+	int64_t now = eo_env_now(rc->j->env);
+	struct eo_frame f;
+
+	while (rc->append.bytes.len <= DRAIN_MAX &&
+	    eo_in_next_dead(&rc->ib, in, 0, now, &rc->line, &f) &&
+	    eo_in_lock(&rc->ib, in)) {
+		if (!eo_in_id_done(&rc->ib, &f))
+			eo_append_add(&rc->append, f.body);
+		eo_in_revive(&rc->ib, in, &f);
+	}
+}
+
+/* A filter prints what nobody has printed, or not completed in time. */
+static void
+print_due(struct eo_receive *rc, struct eo_in *in)
+{
+	int64_t now = eo_env_now(rc->j->env), until = now + rc->lease;
+	int64_t block = -1;
+	uint64_t after = 0;
+	struct eo_frame f;
+
+	while (eo_in_next(&rc->ib, in, after, now, &rc->line, &f) &&
+	    eo_in_lock(&rc->ib, in)) {
+		if (in->block != block && block != -1)
+			eo_in_lease(&rc->ib, in, block, until);
+		if (in->block != block && rc->out.len > DRAIN_MAX) {
+			rc->more_work = true;
+			block = -1;
+			break;
+		}
+		block = in->block;
+		after = f.seq;
+		eo_frame_put_as(&rc->out, EO_MSG, &f);
+	}
+	if (block != -1)
+		eo_in_lease(&rc->ib, in, block, until);
+	for (after = 0; eo_in_next_dead(&rc->ib, in, after, now, &rc->line, &f)
+	    && eo_in_lock(&rc->ib, in); after = f.seq) {
+		eo_frame_put_as(&rc->out, EO_MSG, &f);
+		eo_db_run(rc->j->db, "UPDATE eo_in_dead SET again = ? "
+		    "WHERE ch = ? AND seq = ?", "iii", until, in->id,
+		    (int64_t)f.seq);
+	}
+}
+
+/* What a filter or --append does with what is held. */
+static void
+work_at_once(struct eo_receive *rc, bool more)
+{
+	size_t out_before = rc->out.len;
+	enum eo_status s;
+
+	rc->more_work = false;
+	if (rc->sink == EO_SINK_APPEND && eo_append_ready(&rc->append) !=
+	    EO_OK)
+		return;
+	s = eo_journal_begin(rc->j);
+	if (s == EO_OK)
+		eo_inbox_find_work(&rc->ib, &rc->filter);
+	for (size_t i = 0; s == EO_OK && i < rc->ib.n; i++) {
+		struct eo_in *in = rc->ib.in[i];
+
+		eo_in_refresh(&rc->ib, in);
+		if (!eo_in_ready(&rc->ib, in))
+			continue;
+		if (rc->sink == EO_SINK_APPEND) {
+			drain(rc, in);
+			append_dead(rc, in);
+		} else
+			print_due(rc, in);
+	}
+	(void)commit(rc, s, more || rc->more_work, out_before);
+}
+
+bool
+eo_receive_work(struct eo_receive *rc, bool more)
+{
+	if (rc->sink == EO_SINK_CMD)
+		return eo_receive_pick(rc);
+	work_at_once(rc, more);
+	return rc->more_work && rc->j->err.status == EO_OK;
+}
+
+enum eo_status
+eo_receive_rest(struct eo_receive *rc)
+{
+	if (rc->sink == EO_SINK_APPEND)
+		return eo_append_rest(&rc->append);
+	return EO_OK;
+}
+
+int64_t
+eo_receive_wait(struct eo_receive *rc)
+{
+	int64_t next, now = eo_env_now(rc->j->env);
+
+	if (rc->sink == EO_SINK_APPEND || rc->halted)
+		return -1;
+	if (eo_journal_read(rc->j) != EO_OK)
+		return -1;
+	next = eo_inbox_next_due(&rc->ib, &rc->filter);
+	eo_journal_read_end(rc->j);
+	if (next == INT64_MAX)
+		return -1;
+	/* Due already, but somebody else has the channel: look now and then. */
+	return next > now ? next - now + 1 : 1000;
+}
+
+enum eo_status
+eo_receive_end(struct eo_receive *rc)
+{
+	const struct eo_report *say = &rc->j->report;
+	uint64_t waiting, first, last;
+
+	if (rc->picked || rc->ran)
+		eo_receive_unpick(rc);
+	if (eo_journal_read(rc->j) != EO_OK)
+		return eo_status_worst(rc->worst, rc->j->err.status);
+	for (size_t i = 0; i < rc->ib.n; i++)
+		eo_in_refresh(&rc->ib, rc->ib.in[i]);
+	waiting = eo_inbox_waiting(&rc->ib, &rc->filter,
+	    eo_env_now(rc->j->env));
+	for (size_t i = 0; i < rc->ib.n; i++) {
+		struct eo_in *in = rc->ib.in[i];
+
+		if (!eo_in_gap(in, &first, &last))
+			continue;
+		eo_say(say, EO_AGAIN, "channel %s of %.8s: %llu to %llu have "
+		    "not arrived yet", in->channel, in->source,
+		    (unsigned long long)first, (unsigned long long)last);
+		worsen(rc, EO_AGAIN);
+	}
+	eo_journal_read_end(rc->j);
+	if (waiting > 0) {
+		eo_say(say, EO_AGAIN, "%llu messages are left pending",
+		    (unsigned long long)waiting);
+		worsen(rc, EO_AGAIN);
+	}
+	if (rc->unready > 0) {
+		eo_say(say, EO_AGAIN, "%llu frames are left to redelivery: no "
+		    "base of their channel was read, or it was refused",
+		    (unsigned long long)rc->unready);
+		worsen(rc, EO_AGAIN);
+	}
+	if (rc->full > 0) {
+		eo_say(say, EO_AGAIN, "%llu messages are left to redelivery: "
+		    "they would make more than %d ranges",
+		    (unsigned long long)rc->full, EO_RANGES_MAX);
+		worsen(rc, EO_AGAIN);
+	}
+	if (rc->decisions > 0) {
+		eo_say(say, EO_AGAIN, "%llu frames of transactions are left "
+		    "alone: this version takes no part in them",
+		    (unsigned long long)rc->decisions);
+		worsen(rc, EO_AGAIN);
+	}
+	return rc->worst;
+}
