@@ -244,34 +244,46 @@ say(void *ctx, enum eo_status status, const char *text)
 	warnx("%s", text);
 }
 
+bool
+eo_cli_journal_path(const struct eo_cli *cli, struct eo_buf *path)
+{
+	const struct eo_option *o = &cli->opts[EO_OPT_JOURNAL];
+	const char *env = getenv("EO_JOURNAL"), *state, *home;
+
+	state = getenv("XDG_STATE_HOME");
+	home = getenv("HOME");
+	if (o->count > 0)
+		eo_buf_adds(path, o->values[0]);
+	else if (env != NULL && env[0] != '\0')
+		eo_buf_adds(path, env);
+	else if (state != NULL && state[0] == '/')
+		eo_buf_addf(path, "%s/eo/journal.db", state);
+	else if (home != NULL && home[0] != '\0')
+		eo_buf_addf(path, "%s/.local/state/eo/journal.db", home);
+	if (path->len == 0) {
+		eo_cli_usage(cli, "no journal: give -j FILE, or set EO_JOURNAL "
+		    "or HOME");
+		return false;
+	}
+	eo_buf_addc(path, '\0');
+	return true;
+}
+
 enum eo_status
 eo_cli_journal(struct eo_cli *cli, unsigned flags, struct eo_journal **j)
 {
-	const struct eo_option *o = &cli->opts[EO_OPT_JOURNAL];
 	struct eo_report report = { say, cli };
 	struct eo_buf path = { 0 };
-	const char *env = getenv("EO_JOURNAL"), *home;
-	enum eo_status s;
+	const char *env = getenv("EO_JOURNAL");
+	enum eo_status s = EO_USAGE;
 
 	*j = NULL;
-	if (o->count > 0) {
-		eo_buf_adds(&path, o->values[0]);
-	} else if (env != NULL && env[0] != '\0') {
-		eo_buf_adds(&path, env);
-	} else {
+	if (!eo_cli_journal_path(cli, &path))
+		goto out;
+	/* Only the default place is ours to make folders for. */
+	if (cli->opts[EO_OPT_JOURNAL].count == 0 &&
+	    (env == NULL || env[0] == '\0'))
 		flags |= EO_JOURNAL_FOLDERS;
-		env = getenv("XDG_STATE_HOME");
-		home = getenv("HOME");
-		if (env != NULL && env[0] == '/')
-			eo_buf_addf(&path, "%s/eo/journal.db", env);
-		else if (home != NULL && home[0] != '\0')
-			eo_buf_addf(&path, "%s/.local/state/eo/journal.db",
-			    home);
-	}
-	if (path.len == 0)
-		return (enum eo_status)eo_cli_usage(cli, "no journal: give "
-		    "-j FILE, or set EO_JOURNAL or HOME");
-	eo_buf_addc(&path, '\0');
 	if (cli->opts[EO_OPT_ONE_HOST].count > 0)
 		flags |= EO_JOURNAL_ONE_HOST;
 	s = eo_journal_open(j, path.p, flags, &eo_env_system, &report);
@@ -280,6 +292,7 @@ eo_cli_journal(struct eo_cli *cli, unsigned flags, struct eo_journal **j)
 		eo_journal_close(*j);
 		*j = NULL;
 	}
+out:
 	eo_buf_free(&path);
 	return s;
 }

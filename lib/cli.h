@@ -70,6 +70,10 @@ bool eo_cli_size(const struct eo_cli *cli, const struct eo_option *o,
 bool eo_cli_channels(const struct eo_cli *cli, bool globs,
     struct eo_channels *c);
 
+/* The path of the journal that was asked for, with a NUL; says so, if there
+   is none. */
+bool eo_cli_journal_path(const struct eo_cli *cli, struct eo_buf *path);
+
 /* Opens the journal that was asked for, with these flags besides; says why
    not.  Reports go to standard error and into cli->worst. */
 enum eo_status eo_cli_journal(struct eo_cli *cli, unsigned flags,

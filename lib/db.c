@@ -143,8 +143,8 @@ eo_db_close(struct eo_db *db)
 	free(db);
 }
 
-static bool
-is_wal(struct eo_db *db)
+bool
+eo_db_is_wal(struct eo_db *db)
 {
 	struct eo_rows *st = eo_db_query(db, "PRAGMA journal_mode", "");
 	bool wal = false;
@@ -160,7 +160,7 @@ eo_db_prepare_file(struct eo_db *db, bool *switched)
 	int64_t pages = eo_db_int_or(db, 0, "PRAGMA page_count", "");
 
 	*switched = false;
-	if (is_wal(db) || db->err->status != EO_OK)
+	if (eo_db_is_wal(db) || db->err->status != EO_OK)
 		return db->err->status;
 	db->writing = true;
 	if (pages == 0)
@@ -170,7 +170,7 @@ eo_db_prepare_file(struct eo_db *db, bool *switched)
 	db->writing = false;
 	if (db->err->status != EO_OK)
 		return db->err->status;
-	if (!is_wal(db))
+	if (!eo_db_is_wal(db))
 		return eo_fail(db->err, EO_IO, "cannot switch to WAL mode");
 	*switched = pages > 0;
 	return EO_OK;

@@ -42,6 +42,7 @@ void eo_db_close(struct eo_db *db);
 
 /* Gives an empty or foreign file WAL and, if empty, pages that can be given
    back.  *switched: a database with another journal mode was changed. */
+bool eo_db_is_wal(struct eo_db *db);
 enum eo_status eo_db_prepare_file(struct eo_db *db, bool *switched);
 
 enum eo_status eo_db_begin(struct eo_db *db, bool write);

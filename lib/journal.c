@@ -453,8 +453,11 @@ check_tables(struct eo_journal *j)
 	struct eo_buf what = { 0 };
 	enum eo_schema look = eo_schema_look(j->db, &what);
 
-	if (look == EO_SCHEMA_NONE && (j->flags & EO_JOURNAL_CREATE) &&
-	    j->err.status == EO_OK && make_tables(j) == EO_OK) {
+	/* A backup made with VACUUM INTO has the tables, and not the mode. */
+	if (((look == EO_SCHEMA_NONE && (j->flags & EO_JOURNAL_CREATE)) ||
+	    (look == EO_SCHEMA_GOOD && !(j->flags & EO_JOURNAL_READ) &&
+	    !eo_db_is_wal(j->db))) && j->err.status == EO_OK &&
+	    make_tables(j) == EO_OK) {
 		what.len = 0;
 		look = eo_schema_look(j->db, &what);
 	}
@@ -549,7 +552,7 @@ eo_journal_close(struct eo_journal *j)
 {
 	if (j == NULL)
 		return;
-	if (j->wrote && j->err.status == EO_OK &&
+	if (j->db != NULL && j->wrote && j->err.status == EO_OK &&
 	    eo_lock_take(j->lock, EO_LOCK_WRITER, 0) == EO_LOCK_HELD) {
 		give_back(j);
 		if (eo_db_log_size(j->db) > LOG_LEFT)
