@@ -26,8 +26,8 @@ struct ack {
 	struct eo_complete complete;
 	struct eo_feed feed;
 	struct eo_buf out;
-	const struct eo_frame **msgs;
-	size_t nmsgs, cap;
+	const struct eo_frame **rest;	/* of a batch: what is no ack for us */
+	size_t nrest, cap;
 	enum eo_status worst;
 	bool end;
 };
@@ -93,30 +93,27 @@ settle(struct ack *a)
 static void
 batch(struct ack *a)
 {
-	a->nmsgs = 0;
+	a->nrest = 0;
 	settle(a);
 	for (size_t i = 0; i < a->feed.n; i++) {
 		const struct eo_frame *f = &a->feed.frame[i];
 
-		if (f->type == EO_MSG) {
-			if (a->nmsgs == a->cap) {
-				a->cap = a->cap == 0 ? 256 : 2 * a->cap;
-				a->msgs = eo_grow(a->msgs, a->cap,
-				    sizeof(*a->msgs));
-			}
-			a->msgs[a->nmsgs++] = f;
-		} else if (f->type == EO_VOTE && for_us(a, f)) {
+		if (f->type == EO_VOTE && for_us(a, f)) {
 			warnx("a vote of %.32s on channel %.*s: there is no "
 			    "such transaction", f->receiver.p,
 			    (int)f->channel.n, f->channel.p);
 			worsen(a, EO_DATA);
 		} else if (f->type != EO_ACK || !for_us(a, f)) {
-			eo_buf_add(&a->out, f->line.p, f->line.n);
-			eo_buf_addc(&a->out, '\n');
+			if (a->nrest == a->cap) {
+				a->cap = a->cap == 0 ? 256 : 2 * a->cap;
+				a->rest = eo_grow(a->rest, a->cap,
+				    sizeof(*a->rest));
+			}
+			a->rest[a->nrest++] = f;
 		}
 	}
-	if (a->nmsgs > 0 && a->j->err.status == EO_OK)
-		eo_complete_batch(&a->complete, a->msgs, a->nmsgs, &a->out);
+	if (a->nrest > 0 && a->j->err.status == EO_OK)
+		eo_complete_batch(&a->complete, a->rest, a->nrest, &a->out);
 	if (a->j->err.status == EO_OK)
 		put_out(a);
 }
@@ -225,10 +222,10 @@ check_options(struct ack *a, bool *verb)
 			    "CHANNEL/FROM-TO)", a->cli->operands[i]);
 			return false;
 		}
-	if (o[O_RECEIVER].count > 0 && (o[EO_OPT_CHANNEL].count == 0 ||
-	    !eo_source_valid(eo_slice_str(o[O_RECEIVER].values[0])))) {
-		eo_cli_usage(a->cli, "--receiver needs a source of 32 hex "
-		    "digits, and -c CHANNEL");
+	if (o[O_RECEIVER].count > 0 && !eo_source_valid(eo_slice_str(
+	    o[O_RECEIVER].values[0]))) {
+		eo_cli_usage(a->cli, "--receiver=%s: is no source of 32 hex "
+		    "digits", o[O_RECEIVER].values[0]);
 		return false;
 	}
 	return true;
@@ -278,7 +275,7 @@ main(int argc, char **argv)
 	status = (int)eo_cli_end(&cli, a.j, a.worst);
 	eo_complete_free(&a.complete);
 	eo_journal_close(a.j);
-	free(a.msgs);
+	free(a.rest);
 	eo_buf_free(&a.out);
 out:
 	eo_cli_free(&cli);

@@ -9,6 +9,8 @@
 
 #include "cli.h"
 #include "feed.h"
+#include "io.h"
+#include "outbox.h"
 #include "receive.h"
 
 enum { O_APPEND_FILE = EO_OPT_OWN, O_TRIES, O_TIMEOUT, O_LEASE, O_TAKE_OVER };
@@ -105,6 +107,7 @@ run(struct recv *r)
 	struct eo_receive *rc = &r->rc;
 	struct eo_err *err = &rc->j->err;
 
+	eo_outbox_submissions(rc->j);
 	while (!r->end && !rc->halted && err->status == EO_OK) {
 		work(r);
 		if (rc->halted || r->end || eo_io_stopped() ||
@@ -122,8 +125,6 @@ run(struct recv *r)
 		r->worst = eo_status_worst(r->worst, eo_receive_end(rc));
 	put_out(r);
 	r->worst = eo_status_worst(r->worst, eo_feed_end(&r->feed));
-	if (eo_io_stopped() && r->worst == EO_OK && !r->feed.reader.eof)
-		r->worst = EO_AGAIN;
 	r->worst = eo_cli_end(r->cli, rc->j, r->worst);
 	if (rc->unable != 0)
 		return (enum eo_status)rc->unable;
@@ -187,16 +188,21 @@ main(int argc, char **argv)
 	struct recv r = { .cli = &cli, .opts = opts };
 	struct eo_receive wanted;
 	struct eo_journal *j;
-	int status;
+	int closed, status;
 
 	eo_io_init();
-	(void)eo_io_guard();
+	closed = eo_io_guard();
 	status = eo_cli_parse(&cli, argc, argv);
 	if (status >= 0)
 		return status;
 	status = EO_USAGE;
 	if (!check_options(&r))
 		goto out;
+	if (closed & 1) {
+		warnx("standard input is closed");
+		status = EO_NOINPUT;
+		goto out;
+	}
 	status = (int)eo_cli_journal(&cli, EO_JOURNAL_CREATE, &j);
 	if (status != EO_OK)
 		goto out;

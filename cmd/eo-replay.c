@@ -87,17 +87,51 @@ send_due(struct replay *r, bool all)
 		r->end = true;
 }
 
-/* ms until something is due; -1: nothing is pending. */
+/* When something is due; INT64_MAX: nothing is pending. */
 static int64_t
 next_due(struct replay *r)
 {
 	uint64_t unsettled;
-	int64_t next, now = eo_env_now(r->j->env);
+	int64_t next = INT64_MAX;
 
-	if (eo_resend_pending(r->j, &r->filter, &unsettled, &next) != EO_OK ||
-	    next == INT64_MAX)
-		return -1;
-	return next > now ? next - now : 0;
+	(void)eo_resend_pending(r->j, &r->filter, &unsettled, &next);
+	/* At a terminal it was shown, and not sent: not again at once. */
+	if (!r->counts && next <= eo_env_now(r->j->env))
+		next = eo_env_now(r->j->env) + EO_RESEND_MS;
+	return next;
+}
+
+/*
+ * Sleeps until it is time to look again.  The log is written before a commit
+ * can be seen, and nothing tells when it can: so after each event *step is 1
+ * ms, doubled until we sleep for good.
+ */
+static void
+sleep_till(struct replay *r, int watch, int64_t due, int64_t *step)
+{
+	int64_t now = eo_env_now(r->j->env), ms = -1;
+
+	if (due != INT64_MAX)
+		ms = due > now ? due - now : 0;
+	if (*step > 0 && (ms < 0 || ms > *step))
+		ms = *step;
+	if (watch == -1 && (ms < 0 || ms > 1000))
+		ms = 1000;
+	switch (eo_io_wait(watch, STDOUT_FILENO, ms)) {
+	case EO_WAIT_GONE:
+		r->end = true;
+		break;
+	case EO_WAIT_STOPPED:
+		r->worst = eo_status_worst(r->worst, EO_AGAIN);
+		r->end = true;
+		break;
+	case EO_WAIT_READY:
+		eo_io_watch_drain(watch);
+		*step = 1;
+		break;
+	case EO_WAIT_TIMEOUT:
+		*step = *step > 8000 ? 0 : 2 * *step;
+	}
 }
 
 /* Sends what others journal as they do, and what becomes due. */
@@ -107,32 +141,19 @@ follow(struct replay *r)
 	char *log = eo_journal_beside(r->j, "wal");
 	int watch = eo_io_watch(log);
 	bool all = r->opts[O_ALL].count > 0;
+	int64_t seen = -1, due = 0, step = 0;
 
 	while (!r->end && r->j->err.status == EO_OK) {
-		int64_t ms;
+		int64_t version = eo_db_version(r->j->db);
 
-		eo_io_watch_drain(watch);
-		send_due(r, all);
-		all = false;
-		if (r->end || r->j->err.status != EO_OK)
-			break;
-		ms = next_due(r);
-		if (!r->counts && ms == 0)
-			ms = EO_RESEND_MS;	/* shown, and not sent */
-		if (watch == -1 && (ms < 0 || ms > 1000))
-			ms = 1000;
-		switch (eo_io_wait(watch, STDOUT_FILENO, ms)) {
-		case EO_WAIT_GONE:
-			r->end = true;
-			break;
-		case EO_WAIT_STOPPED:
-			r->worst = eo_status_worst(r->worst, EO_AGAIN);
-			r->end = true;
-			break;
-		case EO_WAIT_READY:
-		case EO_WAIT_TIMEOUT:
-			break;
+		if (version != seen || eo_env_now(r->j->env) >= due) {
+			seen = version;
+			send_due(r, all);
+			all = false;
+			due = next_due(r);
 		}
+		if (!r->end && r->j->err.status == EO_OK)
+			sleep_till(r, watch, due, &step);
 	}
 	if (watch != -1)
 		close(watch);

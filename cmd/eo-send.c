@@ -43,6 +43,7 @@ struct send {
 	uint64_t taken, in_batch;
 	struct eo_buf refs, out;
 	struct eo_put_ref last;
+	uint64_t first;			/* of a run of numbers up to last */
 	char last_channel[EO_CHANNEL_MAX + 1];
 	uint64_t max_body;
 	const char *input;		/* named in messages */
@@ -157,6 +158,9 @@ put_one(struct send *s, struct eo_message *m)
 	if (put == EO_PUT_NEW)
 		s->in_batch++;
 	s->bytes += m->body.n + 200;
+	if (strcmp(s->last_channel, m->channel) != 0 ||
+	    ref.seq != s->last.seq + 1)
+		s->first = ref.seq;
 	s->last = ref;
 	strncpy(s->last_channel, m->channel, EO_CHANNEL_MAX);
 	if (s->printing == PRINT_REFS)
@@ -380,9 +384,7 @@ take_files(struct send *s)
 		fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 		if (fd == -1) {
 			warn("%s: cannot open", name);
-			s->worst = eo_status_worst(s->worst, EO_DATA);
-			if (s->taken == 0 && s->cli->noperands == 1)
-				s->worst = EO_NOINPUT;
+			s->worst = eo_status_worst(s->worst, EO_NOINPUT);
 			continue;
 		}
 		take_input(s, fd);
@@ -497,6 +499,11 @@ tell(const struct send *s)
 {
 	if (s->taken == 1)
 		warnx("1 message journalled: %s/%llu", s->last_channel,
+		    (unsigned long long)s->last.seq);
+	else if (s->last.seq - s->first + 1 == s->taken)
+		warnx("%llu messages journalled: %s/%llu-%llu",
+		    (unsigned long long)s->taken, s->last_channel,
+		    (unsigned long long)s->first,
 		    (unsigned long long)s->last.seq);
 	else
 		warnx("%llu messages journalled",

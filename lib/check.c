@@ -120,7 +120,10 @@ check_out(struct eo_journal *j, const struct eo_out *out,
 	    settled.v[settled.n - 1].last > out->last))
 		bad(found, "channel %s: base, last and what is settled "
 		    "contradict each other", out->channel);
-	found->pending += out->last - eo_ranges_count(&settled, 1, out->last);
+	/* What a fork leaves unsettled is dead letters, counted as such. */
+	if (!out->forked)
+		found->pending += out->last -
+		    eo_ranges_count(&settled, 1, out->last);
 	eo_ranges_copy(&all, &settled);
 	st = eo_db_query(j->db, "SELECT b.first, b.last, f.frames FROM "
 	    "eo_block b LEFT JOIN eo_frames f ON f.id = b.id WHERE b.out = ? "
@@ -382,8 +385,9 @@ reconcile(struct eo_journal *a, struct eo_journal *b, const struct eo_out *out,
 	found->lost += lost;
 	found->twice += twice;
 	snprintf(text, sizeof(text), "%.8s/%s: sent %llu, settled %llu, "
-	    "pending %llu; lost %llu, twice %llu", out->source, out->channel,
+	    "%s %llu; lost %llu, twice %llu", out->source, out->channel,
 	    (unsigned long long)out->last, (unsigned long long)settled,
+	    out->forked ? "dead by a fork" : "pending",
 	    (unsigned long long)(out->last - settled),
 	    (unsigned long long)lost, (unsigned long long)twice);
 	found->say(found->ctx, text);

@@ -76,14 +76,14 @@ eo_complete_batch(struct eo_complete *c, const struct eo_frame *const *f,
 	enum eo_status s = eo_journal_begin(j);
 
 	for (size_t i = 0; s == EO_OK && i < n; i++) {
-		struct eo_in *in = eo_channels_match(&c->filter,
-		    f[i]->channel) ? eo_inbox_channel(&c->ib, f[i]->source,
-		    f[i]->channel, false) : NULL;
+		bool ours = f[i]->type == EO_MSG &&
+		    eo_channels_match(&c->filter, f[i]->channel);
+		struct eo_in *in = ours ? eo_inbox_channel(&c->ib,
+		    f[i]->source, f[i]->channel, false) : NULL;
 
 		if (in != NULL)
 			complete(c, in, f[i]);
-		else if (eo_channels_match(&c->filter, f[i]->channel) &&
-		    eo_journal_named(j, f[i]->source) != NULL)
+		else if (ours && eo_journal_named(j, f[i]->source) != NULL)
 			refuse(c, f[i], "it is this journal's own, and was "
 			    "not received here");
 		else {

@@ -26,7 +26,8 @@ struct eo_complete {
 void eo_complete_init(struct eo_complete *c, struct eo_journal *j);
 void eo_complete_free(struct eo_complete *c);
 
-/* The msg frames of a batch. Appends to out. */
+/* Completes those of the frames that are messages of this journal's filter,
+   and appends the others to out as they are; then the acks. */
 enum eo_status eo_complete_batch(struct eo_complete *c,
     const struct eo_frame *const *f, size_t n, struct eo_buf *out);
 

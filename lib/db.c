@@ -23,6 +23,7 @@ struct eo_rows {
 struct eo_db {
 	sqlite3 *sq;
 	struct eo_err *err;
+	char *path;
 	bool unknown;
 	bool writing;
 	int64_t log_pages, page_size;
@@ -39,7 +40,9 @@ failed(struct eo_db *db, const char *doing)
 {
 	int code = sqlite3_extended_errcode(db->sq);
 	int sys = sqlite3_system_errno(db->sq);
-	const char *text = sqlite3_errmsg(db->sq);
+	const char *text = sqlite3_errmsg(db->sq), *path = db->path;
+	bool full = sys == ENOSPC || sys == EDQUOT || sys == EFBIG;
+	enum eo_status status = EO_IO;
 
 	if (db->err->status != EO_OK)
 		return db->err->status;
@@ -48,42 +51,44 @@ failed(struct eo_db *db, const char *doing)
 		eo_grow(NULL, SIZE_MAX, 2);	/* ends the process */
 		break;
 	case SQLITE_FULL:
-		return eo_fail(db->err, EO_IO, "%s: no space left", doing);
+		text = strerror(ENOSPC);
+		break;
+	case SQLITE_IOERR:
+		full = (full && code != SQLITE_IOERR_FSYNC) ||
+		    code == SQLITE_IOERR_SHMSIZE;
+		if (!full)
+			db->unknown = db->writing;
+		if (sys != 0)
+			text = strerror(sys);
+		break;
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
-		return eo_fail(db->err, EO_AGAIN,
-		    "%s: another program has locked the database", doing);
-	case SQLITE_IOERR:
-		if (code != SQLITE_IOERR_FSYNC && (sys == ENOSPC ||
-		    sys == EDQUOT || sys == EFBIG || code ==
-		    SQLITE_IOERR_SHMSIZE))
-			return eo_fail(db->err, EO_IO, "%s: %s", doing,
-			    strerror(sys == 0 ? ENOSPC : sys));
-		db->unknown = db->writing;
-		return eo_fail(db->err, EO_IO, "%s: %s (%s)", doing, text,
-		    strerror(sys));
+		status = EO_AGAIN;
+		text = "another program has locked the database";
+		break;
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
 	case SQLITE_AUTH:
-		return eo_fail(db->err, EO_NOPERM, "%s: %s", doing, text);
-	case SQLITE_CANTOPEN:
-		if (sys == ENOSPC || sys == EDQUOT)
-			return eo_fail(db->err, EO_IO, "%s: %s", doing,
-			    strerror(sys));
-		return eo_fail(db->err, sys == EACCES || sys == EROFS ?
-		    EO_NOPERM : EO_IO, "%s: %s", doing,
-		    sys == 0 ? text : strerror(sys));
-	case SQLITE_NOTADB:
-		return eo_fail(db->err, EO_DATA, "%s: not an SQLite database",
-		    doing);
-	case SQLITE_CORRUPT:
-		return eo_fail(db->err, EO_DATA, "%s: %s", doing, text);
-	case SQLITE_CONSTRAINT:
-		return eo_fail(db->err, EO_BUG, "%s: %s", doing, text);
-	default:
+		status = EO_NOPERM;
 		break;
+	case SQLITE_CANTOPEN:
+		if (!full)
+			status = EO_NOPERM;
+		if (sys != 0)
+			text = strerror(sys);
+		break;
+	case SQLITE_NOTADB:
+		status = EO_DATA;
+		text = "not an SQLite database";
+		break;
+	case SQLITE_CORRUPT:
+		status = EO_DATA;
+		break;
+	default:
+		return eo_fail(db->err, EO_BUG, "%s: %s: %s (%d)", path, doing,
+		    text, code);
 	}
-	return eo_fail(db->err, EO_BUG, "%s: %s (%d)", doing, text, code);
+	return eo_fail(db->err, status, "%s: %s", path, text);
 }
 
 static enum eo_status
@@ -114,6 +119,7 @@ eo_db_open(struct eo_db **out, const char *path, bool readonly,
 
 	memset(db, 0, sizeof(*db));
 	db->err = err;
+	db->path = eo_strdup(path);
 	*out = db;
 	if (sqlite3_open_v2(path, &db->sq, readonly ? SQLITE_OPEN_READONLY :
 	    SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
@@ -140,6 +146,7 @@ eo_db_close(struct eo_db *db)
 	for (size_t i = 0; i < SLOTS; i++)
 		sqlite3_finalize(db->slot[i].st);
 	sqlite3_close(db->sq);
+	free(db->path);
 	free(db);
 }
 

@@ -199,6 +199,7 @@ static int
 attend(struct child *c)
 {
 	int status = 0;
+	bool ended = false;
 
 	for (;;) {
 		struct pollfd pfd[2] = {
@@ -207,12 +208,12 @@ attend(struct child *c)
 		sigset_t chld, old;
 		struct timespec ts = { .tv_sec = 0 };
 		int64_t left;
-		bool ended;
 
 		sigemptyset(&chld);
 		sigaddset(&chld, SIGCHLD);
 		sigprocmask(SIG_BLOCK, &chld, &old);
-		ended = waitpid(c->pid, &status, WNOHANG) == c->pid;
+		if (!ended)
+			ended = waitpid(c->pid, &status, WNOHANG) == c->pid;
 		left = c->kill_at == INT64_MAX ? 3600000 :
 		    c->kill_at - monotonic();
 		if (!ended && left > 0) {

@@ -259,6 +259,7 @@ eo_in_hold(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f,
 	r->last = f->seq;
 	r->link = f->link;
 	in->tail_lease = lease;
+	eo_in_note_held(ib, in, f, lease > 0);
 	eo_buf_add(&in->tail, f->line.p, f->line.n);
 	eo_buf_addc(&in->tail, '\n');
 	eo_ranges_add(&in->known, f->seq, f->seq, f->before, f->link);
@@ -351,13 +352,17 @@ eo_inbox_save(struct eo_inbox *ib)
 }
 
 bool
-eo_in_gap(const struct eo_in *in, uint64_t *first, uint64_t *last)
+eo_in_gap(const struct eo_in *in, uint64_t after, uint64_t *first,
+    uint64_t *last)
 {
 	const struct eo_ranges *k = &in->known;
+	size_t i = eo_ranges_at(k, after + 1);
 
-	if (k->n == 0 || (k->n == 1 && k->v[0].first == 1))
+	if (i < k->n && k->v[i].first <= after + 1)
+		after = k->v[i++].last;
+	if (i >= k->n)
 		return false;
-	*first = k->v[0].first == 1 ? k->v[0].last + 1 : 1;
-	*last = k->v[k->v[0].first == 1 ? 1 : 0].first - 1;
+	*first = after + 1;
+	*last = k->v[i].first - 1;
 	return true;
 }

@@ -125,6 +125,25 @@ enum eo_in_verdict eo_in_check(struct eo_inbox *ib, struct eo_in *in,
 void eo_in_hold(struct eo_inbox *ib, struct eo_in *in,
     const struct eo_frame *f, int64_t lease);
 
+/*
+ * May a message run now?  One with a key waits for the lower numbers that may
+ * have the same key: gaps, and those of its key that are held.  One with an
+ * id waits while another one with that id is being processed, from whatever
+ * source.
+ */
+bool eo_in_may_run(struct eo_inbox *ib, const struct eo_in *in,
+    const struct eo_frame *f);
+
+/* What eo_in_may_run must know of a message with a key or an id: it is held
+   (printed: by a filter, which frees its key); its run has begun, or not after
+   all; it is settled, and its tries are forgotten. */
+void eo_in_note_held(struct eo_inbox *ib, const struct eo_in *in,
+    const struct eo_frame *f, bool printed);
+void eo_in_note_begun(struct eo_inbox *ib, const struct eo_in *in,
+    const struct eo_frame *f, bool begun);
+void eo_in_note_settled(struct eo_inbox *ib, const struct eo_in *in,
+    const struct eo_frame *f);
+
 /* Makes what was held in this transaction readable by eo_in_held. */
 void eo_in_flush(struct eo_inbox *ib, struct eo_in *in);
 
@@ -156,9 +175,12 @@ bool eo_in_next(struct eo_inbox *ib, struct eo_in *in, uint64_t after,
 bool eo_in_held(struct eo_inbox *ib, struct eo_in *in, uint64_t seq,
     struct eo_buf *line, struct eo_frame *f, int64_t *lease);
 
-/* Gives a block that was printed a lease. */
-void eo_in_lease(struct eo_inbox *ib, struct eo_in *in, int64_t block,
-    int64_t until);
+/*
+ * A filter's turn: appends what is held, due and may run to print, as msg
+ * frames, and gives it a lease until then.  True if there is more.
+ */
+bool eo_in_print_due(struct eo_inbox *ib, struct eo_in *in, int64_t now,
+    int64_t until, struct eo_buf *print);
 
 /* A dead letter that is marked due again, above after. */
 bool eo_in_next_dead(struct eo_inbox *ib, struct eo_in *in, uint64_t after,
@@ -177,7 +199,8 @@ uint64_t eo_inbox_waiting(struct eo_inbox *ib,
 void eo_in_acks(struct eo_inbox *ib, struct eo_in *in, bool all,
     struct eo_buf *to);
 
-/* The first gap below a known number: false if there is none. */
-bool eo_in_gap(const struct eo_in *in, uint64_t *first, uint64_t *last);
+/* The first gap above after, below a known number: false if there is none. */
+bool eo_in_gap(const struct eo_in *in, uint64_t after, uint64_t *first,
+    uint64_t *last);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define PRINT_MAX ((size_t)2 << 20)	/* bytes a transaction prints */
+
 /* Makes the block that holds seq, or else the first one above it, the cached
    one. */
 static bool
@@ -122,14 +124,134 @@ eo_in_held(struct eo_inbox *ib, struct eo_in *in, uint64_t seq,
 	return read_line(ib, in, seq, line, f);
 }
 
-void
-eo_in_lease(struct eo_inbox *ib, struct eo_in *in, int64_t block,
-    int64_t until)
+/*
+ * Takes the cached block apart: what may run is printed and held under a
+ * lease, what must wait is held without.
+ */
+static void
+print_block(struct eo_inbox *ib, struct eo_in *in, int64_t until,
+    struct eo_buf *print)
 {
-	eo_db_run(ib->j->db, "UPDATE eo_held SET lease = ? WHERE id = ?", "ii",
-	    until, block);
-	if (in->block == block)
-		in->block_lease = until;
+	struct eo_db *db = ib->j->db;
+	struct eo_buf frames = in->block_frames;
+	struct eo_slice rest = eo_slice_buf(&frames);
+	const char *cause;
+	struct eo_frame f;
+
+	eo_db_run(db, "DELETE FROM eo_held WHERE id = ?", "i", in->block);
+	eo_db_run(db, "DELETE FROM eo_held_frames WHERE id = ?", "i",
+	    in->block);
+	memset(&in->block_frames, 0, sizeof(in->block_frames));
+	in->block = -1;
+	while (rest.n > 0) {
+		struct eo_slice line = eo_slice_cut(&rest, '\n');
+		bool run;
+
+		if (eo_frame_parse(line, &f, &cause) != EO_FRAME_GOOD ||
+		    eo_ranges_find(&in->settled, f.seq) != NULL)
+			continue;
+		run = eo_in_may_run(ib, in, &f);
+		eo_in_hold(ib, in, &f, run ? until : 0);
+		if (run)
+			eo_frame_put_as(print, EO_MSG, &f);
+	}
+	eo_in_flush(ib, in);
+	eo_buf_free(&frames);
+}
+
+bool
+eo_in_print_due(struct eo_inbox *ib, struct eo_in *in, int64_t now,
+    int64_t until, struct eo_buf *print)
+{
+	struct eo_buf line = { 0 };
+	uint64_t after = 0;
+	struct eo_frame f;
+	bool more = false;
+
+	while (!more && eo_in_next(ib, in, after, now, &line, &f) &&
+	    eo_in_lock(ib, in)) {
+		after = in->block_last;
+		more = print->len > PRINT_MAX;
+		if (!more)
+			print_block(ib, in, until, print);
+	}
+	for (after = 0; eo_in_next_dead(ib, in, after, now, &line, &f) &&
+	    eo_in_lock(ib, in); after = f.seq) {
+		eo_frame_put_as(print, EO_MSG, &f);
+		eo_db_run(ib->j->db, "UPDATE eo_in_dead SET again = ? "
+		    "WHERE ch = ? AND seq = ?", "iii", until, in->id,
+		    (int64_t)f.seq);
+	}
+	eo_buf_free(&line);
+	return more;
+}
+
+bool
+eo_in_may_run(struct eo_inbox *ib, const struct eo_in *in,
+    const struct eo_frame *f)
+{
+	struct eo_db *db = ib->j->db;
+	const struct eo_range *r;
+	struct eo_slice v;
+
+	if (eo_attrs_get(f->attrs, "key", &v)) {
+		r = eo_ranges_find(&in->known, f->seq);
+		if ((r == NULL ? f->seq - 1 != eo_ranges_low(&in->known) :
+		    r->first != 1) || eo_db_int_or(db, 0, "SELECT 1 FROM "
+		    "eo_key WHERE ch = ? AND key = ? AND seq < ? LIMIT 1",
+		    "isi", in->id, v, (int64_t)f->seq) != 0)
+			return false;
+	}
+	return !eo_attrs_get(f->attrs, "id", &v) || eo_db_int_or(db, 0,
+	    "SELECT 1 FROM eo_twin WHERE channel = ? AND id = ? AND begun = 1 "
+	    "AND NOT (ch = ? AND seq = ?) LIMIT 1", "ssii", f->channel, v,
+	    in->id, (int64_t)f->seq) == 0;
+}
+
+void
+eo_in_note_begun(struct eo_inbox *ib, const struct eo_in *in,
+    const struct eo_frame *f, bool begun)
+{
+	struct eo_slice id;
+
+	if (eo_attrs_get(f->attrs, "id", &id))
+		eo_db_run(ib->j->db, "INSERT OR REPLACE INTO eo_twin(channel, "
+		    "id, ch, seq, begun) VALUES (?, ?, ?, ?, ?)", "ssiii",
+		    f->channel, id, in->id, (int64_t)f->seq, (int64_t)begun);
+}
+
+void
+eo_in_note_held(struct eo_inbox *ib, const struct eo_in *in,
+    const struct eo_frame *f, bool printed)
+{
+	struct eo_slice key;
+
+	eo_in_note_begun(ib, in, f, printed);
+	if (!eo_attrs_get(f->attrs, "key", &key))
+		return;
+	if (printed)
+		eo_db_run(ib->j->db, "DELETE FROM eo_key WHERE ch = ? AND "
+		    "key = ? AND seq = ?", "isi", in->id, key,
+		    (int64_t)f->seq);
+	else
+		eo_db_run(ib->j->db, "INSERT OR IGNORE INTO eo_key(ch, key, "
+		    "seq) VALUES (?, ?, ?)", "isi", in->id, key,
+		    (int64_t)f->seq);
+}
+
+void
+eo_in_note_settled(struct eo_inbox *ib, const struct eo_in *in,
+    const struct eo_frame *f)
+{
+	struct eo_slice id;
+
+	eo_in_note_held(ib, in, f, true);
+	if (eo_attrs_get(f->attrs, "id", &id))
+		eo_db_run(ib->j->db, "DELETE FROM eo_twin WHERE channel = ? "
+		    "AND id = ? AND ch = ? AND seq = ?", "ssii", f->channel,
+		    id, in->id, (int64_t)f->seq);
+	eo_db_run(ib->j->db, "DELETE FROM eo_try WHERE ch = ? AND seq = ?",
+	    "ii", in->id, (int64_t)f->seq);
 }
 
 bool

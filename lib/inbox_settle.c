@@ -90,6 +90,10 @@ pass(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f)
 		    (int64_t)next, (int64_t)last, eo_env_now(ib->j->env));
 	eo_db_run(db, "DELETE FROM eo_try WHERE ch = ? AND seq <= ?", "ii",
 	    in->id, (int64_t)last);
+	eo_db_run(db, "DELETE FROM eo_key WHERE ch = ? AND seq <= ?", "ii",
+	    in->id, (int64_t)last);
+	eo_db_run(db, "DELETE FROM eo_twin WHERE ch = ? AND seq <= ?", "ii",
+	    in->id, (int64_t)last);
 	eo_ranges_add(&in->settled, 1, last, 0, f->before)->touched = true;
 	eo_ranges_add(&in->known, 1, last, 0, f->before);
 }
@@ -236,8 +240,7 @@ eo_in_settle(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f,
 		    reason, in->id, (int64_t)f->seq, eo_env_now(ib->j->env),
 		    f->line);
 	if (held)
-		eo_db_run(db, "DELETE FROM eo_try WHERE ch = ? AND seq = ?",
-		    "ii", in->id, (int64_t)f->seq);
+		eo_in_note_settled(ib, in, f);
 	eo_ranges_add(&in->settled, f->seq, f->seq, f->before,
 	    f->link)->touched = true;
 	if (!held)
@@ -257,8 +260,7 @@ eo_in_revive(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f)
 	    in->id, (int64_t)f->seq);
 	eo_db_run(db, "DELETE FROM eo_in_except WHERE ch = ? AND seq = ?",
 	    "ii", in->id, (int64_t)f->seq);
-	eo_db_run(db, "DELETE FROM eo_try WHERE ch = ? AND seq = ?", "ii",
-	    in->id, (int64_t)f->seq);
+	eo_in_note_settled(ib, in, f);
 	if (r != NULL)
 		r->touched = true;
 	in->dirty = true;

@@ -67,7 +67,8 @@ eo_io_guard(void)
 	for (int fd = 0; fd <= 2; fd++)
 		if (fcntl(fd, F_GETFD) == -1 && errno == EBADF) {
 			closed |= 1 << fd;
-			(void)open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY);
+			/* The wrong way round: to use it stays an error. */
+			(void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 		}
 	return closed;
 }
@@ -122,7 +123,8 @@ eo_io_sink(int fd)
 {
 	struct stat st;
 
-	return isatty(fd) || (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) &&
+	return isatty(fd) || ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY &&
+	    fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) &&
 	    st.st_rdev == makedev(1, 3));
 }
 

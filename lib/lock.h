@@ -23,7 +23,6 @@
 /* Bytes of the lock file. */
 #define EO_LOCK_WRITER 0
 #define EO_LOCK_CHANNEL(id) (INT64_C(1) + (id))
-#define EO_LOCK_ID(hash) ((INT64_C(1) << 48) + (hash))
 /* The byte that says who writes an --append FILE, of that file. */
 #define EO_LOCK_FILE (INT64_C(1) << 60)
 

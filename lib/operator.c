@@ -83,8 +83,8 @@ find(struct eo_journal *j, const struct eo_ref *ref, uint64_t seq,
 		    (verb == EO_VERB_DEAD && dead))
 			continue;
 		if (t->found && !eo_slice_is(source, t->source)) {
-			eo_say(&j->report, EO_DATA, "%s/%llu: is of %.8s or "
-			    "of %.8s: give the source as well", ref->channel,
+			eo_say(&j->report, EO_DATA, "%s/%llu: is ambiguous: "
+			    "of %.8s, or of %.8s? give the source as well", ref->channel,
 			    (unsigned long long)seq, t->source, source.p);
 			s = EO_DATA;
 			continue;
@@ -128,10 +128,9 @@ act_in(struct eo_inbox *ib, enum eo_verb verb, const struct eo_ref *ref,
 		    "on its channel", ref->channel, (unsigned long long)seq);
 		return EO_AGAIN;
 	}
-	if (verb == EO_VERB_AGAIN && t->dead) {
+	if (verb == EO_VERB_AGAIN) {
 		eo_db_run(j->db, "UPDATE eo_in_dead SET again = 1 WHERE "
 		    "ch = ? AND seq = ?", "ii", in->id, (int64_t)seq);
-	} else if (verb == EO_VERB_AGAIN) {
 		eo_db_run(j->db, "UPDATE eo_try SET due = 0 WHERE ch = ? AND "
 		    "seq = ?", "ii", in->id, (int64_t)seq);
 		eo_db_run(j->db, "UPDATE eo_held SET lease = 0 WHERE ch = ? "
@@ -182,6 +181,7 @@ send_again(struct eo_journal *j, struct eo_outbox *ob, uint64_t seq,
 	enum eo_put put = EO_PUT_LARGE;
 	const char *cause;
 	struct eo_frame f;
+	int64_t crc, length;
 
 	if (eo_db_row(st)) {
 		struct eo_slice s = eo_db_bytes(st, 0);
@@ -191,6 +191,11 @@ send_again(struct eo_journal *j, struct eo_outbox *ob, uint64_t seq,
 	eo_db_done(st);
 	if (eo_frame_parse(eo_slice_buf(&line), &f, &cause) != EO_FRAME_GOOD)
 		goto out;
+	/* The id goes on to stand for what was sent under it at first. */
+	crc = eo_db_int_or(j->db, 0, "SELECT crc FROM eo_out_id WHERE out = ? "
+	    "AND seq = ?", "ii", t->channel, (int64_t)seq);
+	length = eo_db_int_or(j->db, 0, "SELECT length FROM eo_out_id WHERE "
+	    "out = ? AND seq = ?", "ii", t->channel, (int64_t)seq);
 	for (rest = f.attrs; eo_attrs_next(&rest, &name, &value);) {
 		struct eo_buf raw = { 0 };
 
@@ -221,6 +226,10 @@ send_again(struct eo_journal *j, struct eo_outbox *ob, uint64_t seq,
 	    .body = eo_slice_buf(&body), .id = eo_slice_buf(&id),
 	    .key = eo_slice_buf(&key), .attrs = eo_slice_buf(&attrs) }, &put,
 	    &now);
+	if (id.len > 0)
+		eo_db_run(j->db, "UPDATE eo_out_id SET crc = ?, length = ? "
+		    "WHERE channel = ? AND id = ?", "iizs", crc, length,
+		    ref->channel, eo_slice_buf(&id));
 	if (put == EO_PUT_NEW)
 		eo_say(&j->report, EO_OK, "%s/%llu is sent again as %s/%llu",
 		    ref->channel, (unsigned long long)seq, ref->channel,

@@ -102,8 +102,8 @@ take_new(struct eo_receive *rc, struct eo_in *in, const struct eo_frame *f)
 	if (rc->sink == EO_SINK_CMD) {
 		eo_in_hold(&rc->ib, in, f, 0);
 		rc->more_work = true;
-	} else if ((rc->sink == EO_SINK_APPEND && f->seq != low + 1) ||
-	    !eo_in_lock(&rc->ib, in)) {
+	} else if ((rc->sink == EO_SINK_APPEND ? f->seq != low + 1 :
+	    !eo_in_may_run(&rc->ib, in, f)) || !eo_in_lock(&rc->ib, in)) {
 		eo_in_hold(&rc->ib, in, f, 0);
 	} else if (eo_in_id_done(&rc->ib, f)) {
 		in->duplicates++;
@@ -113,6 +113,9 @@ take_new(struct eo_receive *rc, struct eo_in *in, const struct eo_frame *f)
 		eo_append_add(&rc->append, f->body);
 		eo_in_settle(&rc->ib, in, f, EO_COMPLETED, "");
 	} else {
+		/* It may have closed a gap that others waited for. */
+		rc->more_work |= in->known.n > 0 &&
+		    in->known.v[in->known.n - 1].last > f->seq;
 		eo_in_hold(&rc->ib, in, f, until);
 		eo_frame_put_as(&rc->out, EO_MSG, f);
 	}
@@ -298,39 +301,6 @@ append_dead(struct eo_receive *rc, struct eo_in *in)
 	}
 }
 
-/* A filter prints what nobody has printed, or not completed in time. */
-static void
-print_due(struct eo_receive *rc, struct eo_in *in)
-{
-	int64_t now = eo_env_now(rc->j->env), until = now + rc->lease;
-	int64_t block = -1;
-	uint64_t after = 0;
-	struct eo_frame f;
-
-	while (eo_in_next(&rc->ib, in, after, now, &rc->line, &f) &&
-	    eo_in_lock(&rc->ib, in)) {
-		if (in->block != block && block != -1)
-			eo_in_lease(&rc->ib, in, block, until);
-		if (in->block != block && rc->out.len > DRAIN_MAX) {
-			rc->more_work = true;
-			block = -1;
-			break;
-		}
-		block = in->block;
-		after = f.seq;
-		eo_frame_put_as(&rc->out, EO_MSG, &f);
-	}
-	if (block != -1)
-		eo_in_lease(&rc->ib, in, block, until);
-	for (after = 0; eo_in_next_dead(&rc->ib, in, after, now, &rc->line, &f)
-	    && eo_in_lock(&rc->ib, in); after = f.seq) {
-		eo_frame_put_as(&rc->out, EO_MSG, &f);
-		eo_db_run(rc->j->db, "UPDATE eo_in_dead SET again = ? "
-		    "WHERE ch = ? AND seq = ?", "iii", until, in->id,
-		    (int64_t)f.seq);
-	}
-}
-
 /* What a filter or --append does with what is held. */
 static void
 work_at_once(struct eo_receive *rc, bool more)
@@ -354,8 +324,12 @@ work_at_once(struct eo_receive *rc, bool more)
 		if (rc->sink == EO_SINK_APPEND) {
 			drain(rc, in);
 			append_dead(rc, in);
-		} else
-			print_due(rc, in);
+		} else {
+			int64_t now = eo_env_now(rc->j->env);
+
+			rc->more_work |= eo_in_print_due(&rc->ib, in, now,
+			    now + rc->lease, &rc->out);
+		}
 	}
 	(void)commit(rc, s, more || rc->more_work, out_before);
 }
@@ -394,11 +368,37 @@ eo_receive_wait(struct eo_receive *rc)
 	return next > now ? next - now + 1 : 1000;
 }
 
+/* What is missing below what has arrived. */
+static void
+say_gaps(struct eo_receive *rc, const struct eo_in *in)
+{
+	struct eo_buf list = { 0 };
+	uint64_t first, last = 0;
+
+	for (int n = 0; eo_in_gap(in, last, &first, &last); n++) {
+		if (n == 10) {
+			eo_buf_adds(&list, ", …");
+			break;
+		}
+		eo_buf_addf(&list, n == 0 ? "%llu" : ", %llu",
+		    (unsigned long long)first);
+		if (last > first)
+			eo_buf_addf(&list, "-%llu", (unsigned long long)last);
+	}
+	if (list.len > 0) {
+		eo_buf_addc(&list, '\0');
+		eo_say(&rc->j->report, EO_AGAIN, "channel %s of %.8s: not "
+		    "arrived yet: %s", in->channel, in->source, list.p);
+		worsen(rc, EO_AGAIN);
+	}
+	eo_buf_free(&list);
+}
+
 enum eo_status
 eo_receive_end(struct eo_receive *rc)
 {
 	const struct eo_report *say = &rc->j->report;
-	uint64_t waiting, first, last;
+	uint64_t waiting;
 
 	if (rc->picked || rc->ran)
 		eo_receive_unpick(rc);
@@ -411,12 +411,7 @@ eo_receive_end(struct eo_receive *rc)
 	for (size_t i = 0; i < rc->ib.n; i++) {
 		struct eo_in *in = rc->ib.in[i];
 
-		if (!eo_in_gap(in, &first, &last))
-			continue;
-		eo_say(say, EO_AGAIN, "channel %s of %.8s: %llu to %llu have "
-		    "not arrived yet", in->channel, in->source,
-		    (unsigned long long)first, (unsigned long long)last);
-		worsen(rc, EO_AGAIN);
+		say_gaps(rc, in);
 	}
 	eo_journal_read_end(rc->j);
 	if (waiting > 0) {

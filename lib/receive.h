@@ -53,7 +53,6 @@ struct eo_receive {
 	struct eo_frame frame;
 	bool picked, ran, again;
 	int64_t try;
-	int64_t id_lock;	/* byte of the lock of its id; 0: none */
 	int nevers;
 	bool halted;
 	int unable;		/* 126, 127: the handler cannot be started */

@@ -1,9 +1,7 @@
 /* receive: handlers; how a try begins and how it ends. */
 #include "receive_run.h"
 
-#include <string.h>
-
-#include "crc32c.h"
+#include <stdio.h>
 
 #define RETRY_MS 1000	/* the first wait after a failed try */
 #define NEVERS_MAX 10
@@ -26,34 +24,6 @@ set_try(struct eo_receive *rc, const struct eo_in *in, uint64_t seq,
 }
 
 static void
-drop_id_lock(struct eo_receive *rc)
-{
-	if (rc->id_lock != 0 && rc->current != NULL &&
-	    rc->current->lock != -1)
-		eo_lock_drop(rc->current->lock, rc->id_lock);
-	rc->id_lock = 0;
-}
-
-/* One message of an id at a time, from whatever source: a lock on the byte
-   that its hash chooses, on the channel's descriptor, so that the handler
-   inherits it as well. */
-static bool
-take_id_lock(struct eo_receive *rc, struct eo_in *in,
-    const struct eo_frame *f)
-{
-	struct eo_slice id;
-
-	if (!eo_attrs_get(f->attrs, "id", &id))
-		return true;
-	rc->id_lock = EO_LOCK_ID((int64_t)eo_crc32c(eo_crc32c(0, f->channel.p,
-	    f->channel.n), id.p, id.n));
-	if (eo_lock_take(in->lock, rc->id_lock, 0) == EO_LOCK_HELD)
-		return true;
-	rc->id_lock = 0;
-	return false;
-}
-
-static void
 end_dead(struct eo_receive *rc, struct eo_in *in, const struct eo_frame *f)
 {
 	if (rc->again)
@@ -62,8 +32,7 @@ end_dead(struct eo_receive *rc, struct eo_in *in, const struct eo_frame *f)
 		    "ziii", rc->run.reason, rc->try, in->id, (int64_t)f->seq);
 	else
 		eo_in_settle(&rc->ib, in, f, EO_DEAD, rc->run.reason);
-	eo_db_run(rc->j->db, "DELETE FROM eo_try WHERE ch = ? AND seq = ?",
-	    "ii", in->id, (int64_t)f->seq);
+	eo_in_note_settled(&rc->ib, in, f);
 }
 
 /* How the run ended, in the transaction that is open. */
@@ -99,6 +68,7 @@ note_end(struct eo_receive *rc)
 		return;
 	case EO_RUN_UNABLE:
 		set_try(rc, in, f->seq, rc->try - 1, 0);
+		eo_in_note_begun(&rc->ib, in, f, false);
 		rc->halted = true;
 		rc->unable = rc->run.status;
 		eo_say(&j->report, EO_AGAIN, "%s: cannot be started: %s",
@@ -115,6 +85,23 @@ note_end(struct eo_receive *rc)
 	    eo_backoff(j->env, RETRY_MS, rc->try));
 	eo_db_run(j->db, "UPDATE eo_try SET reason = ? WHERE ch = ? AND "
 	    "seq = ?", "zii", rc->run.reason, in->id, (int64_t)f->seq);
+}
+
+static void
+last_reason(struct eo_receive *rc, const struct eo_in *in, uint64_t seq)
+{
+	struct eo_rows *st = eo_db_query(rc->j->db, "SELECT reason FROM eo_try "
+	    "WHERE ch = ? AND seq = ?", "ii", in->id, (int64_t)seq);
+	struct eo_slice s = { "", 0 };
+
+	if (eo_db_row(st))
+		s = eo_db_bytes(st, 0);
+	if (s.n == 0)
+		s = eo_slice_str("the handler, and eo-recv with it, were "
+		    "killed");
+	snprintf(rc->run.reason, sizeof(rc->run.reason), "%.*s", (int)s.n,
+	    s.p);
+	eo_db_done(st);
 }
 
 /* The next message of this channel that may run; its lock is then ours. */
@@ -135,10 +122,16 @@ pick_from(struct eo_receive *rc, struct eo_in *in)
 			if (!rc->again)
 				return false;
 		}
-		if (rc->j->err.status != EO_OK || !eo_in_lock(&rc->ib, in))
+		if (rc->j->err.status != EO_OK)
 			return false;
 		if (!rc->again)
 			rc->after = f->seq;
+		/* Without the lock: whoever frees one looks again. */
+		if (!rc->again && !eo_in_may_run(&rc->ib, in, f) &&
+		    !eo_in_id_done(&rc->ib, f))
+			continue;
+		if (!eo_in_lock(&rc->ib, in))
+			return false;
 		rc->try = tries_of(rc, in, f->seq);
 		if (eo_in_id_done(&rc->ib, f)) {
 			in->duplicates++;
@@ -147,16 +140,18 @@ pick_from(struct eo_receive *rc, struct eo_in *in)
 				eo_in_revive(&rc->ib, in, f);
 			else
 				eo_in_settle(&rc->ib, in, f, EO_COMPLETED, "");
-			continue;
-		}
-		if (take_id_lock(rc, in, f))
+		} else if (rc->max_tries > 0 && rc->try >= rc->max_tries &&
+		    !rc->again) {
+			/* Its last try took us with it. */
+			last_reason(rc, in, f->seq);
+			end_dead(rc, in, f);
+		} else
 			break;
-		/* A twin is being processed: its turn comes. */
-		set_try(rc, in, f->seq, rc->try, now + RETRY_MS);
 	}
 	rc->try++;
 	set_try(rc, in, f->seq, rc->try, now + eo_backoff(rc->j->env, RETRY_MS,
 	    rc->try));
+	eo_in_note_begun(&rc->ib, in, f, true);
 	return true;
 }
 
@@ -199,7 +194,6 @@ eo_receive_pick(struct eo_receive *rc)
 	rc->more_work = false;
 	s = eo_journal_begin(rc->j);
 	if (s == EO_OK) {
-		drop_id_lock(rc);
 		if (rc->ran)
 			note_end(rc);
 		picked = pick(rc, &freed);
@@ -243,12 +237,13 @@ eo_receive_unpick(struct eo_receive *rc)
 
 	if (s == EO_OK && rc->ran)
 		note_end(rc);
-	else if (s == EO_OK)
+	else if (s == EO_OK) {
 		set_try(rc, rc->current, rc->frame.seq, rc->try - 1, 0);
+		eo_in_note_begun(&rc->ib, rc->current, &rc->frame, false);
+	}
 	if (s == EO_OK)
 		eo_inbox_save(&rc->ib);
 	s = eo_journal_end(rc->j, s);
-	drop_id_lock(rc);
 	if (rc->current != NULL) {
 		if (s == EO_OK)
 			eo_in_acks(&rc->ib, rc->current, false, &rc->out);

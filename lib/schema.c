@@ -67,6 +67,14 @@ static const char *const tables[] = {
 	"CREATE TABLE eo_try(ch INTEGER NOT NULL, seq INTEGER NOT NULL, "
 	    "tries INTEGER NOT NULL, due INTEGER NOT NULL, "
 	    "reason TEXT NOT NULL, PRIMARY KEY(ch, seq)) WITHOUT ROWID",
+	/* Of what is held: its key, while it may keep another one waiting;
+	   its id, and whether it is being processed. */
+	"CREATE TABLE eo_key(ch INTEGER NOT NULL, key TEXT NOT NULL, "
+	    "seq INTEGER NOT NULL, PRIMARY KEY(ch, key, seq)) WITHOUT ROWID",
+	"CREATE TABLE eo_twin(channel TEXT NOT NULL, id TEXT NOT NULL, "
+	    "ch INTEGER NOT NULL, seq INTEGER NOT NULL, "
+	    "begun INTEGER NOT NULL, "
+	    "PRIMARY KEY(channel, id, ch, seq)) WITHOUT ROWID",
 	"CREATE TABLE eo_in_dead(ch INTEGER NOT NULL, seq INTEGER NOT NULL, "
 	    "reason TEXT NOT NULL, tries INTEGER NOT NULL, "
 	    "again INTEGER NOT NULL, since INTEGER NOT NULL, "

@@ -28,7 +28,7 @@ static int
 rank(enum eo_status s)
 {
 	static const enum eo_status order[] = { EO_OK, EO_DIFFERS, EO_AGAIN,
-	    EO_DATA, EO_NOPERM, EO_CONFUSED, EO_IO, EO_BUG };
+	    EO_DATA, EO_NOINPUT, EO_NOPERM, EO_CONFUSED, EO_IO, EO_BUG };
 	const int n = (int)(sizeof(order) / sizeof(order[0]));
 
 	for (int i = 0; i < n; i++)
