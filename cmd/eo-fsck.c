@@ -114,7 +114,9 @@ repair(struct eo_cli *cli, const char *path)
 	if (s != EO_OK)
 		return s;
 	printf("%s: written anew\n", path);
-	return check(cli, &path, 1);
+	s = check(cli, &path, 1);
+	/* Pending is no damage, nor is a journal that was never begun. */
+	return s == EO_DIFFERS || s == EO_NOINPUT ? EO_OK : s;
 }
 
 static enum eo_status
@@ -167,6 +169,10 @@ main(int argc, char **argv)
 	}
 	if (n == 0)
 		status = EO_USAGE;
+	else if (opts[O_REPAIR].count > 0 && opts[O_NEW_SOURCE].count > 0)
+		status = eo_cli_usage(&cli, "--repair and --new-source "
+		    "exclude each other (a journal written anew takes a new "
+		    "source by itself)");
 	else if (n > 2 || (opts[O_REPAIR].count + opts[O_NEW_SOURCE].count >
 	    0 && n > 1))
 		status = eo_cli_usage(&cli, "too many journals");

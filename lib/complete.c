@@ -114,8 +114,8 @@ eo_complete_left(struct eo_complete *c, uint64_t *left)
 	for (size_t i = 0; i < c->ib.n; i++)
 		eo_in_refresh(&c->ib, c->ib.in[i]);
 	/* All that is held, less what is held and not leased. */
-	*left = eo_inbox_waiting(&c->ib, &c->filter, INT64_MAX) -
-	    eo_inbox_waiting(&c->ib, &c->filter, 0);
+	*left = eo_inbox_waiting(&c->ib, &c->filter, INT64_MAX,
+	    false) - eo_inbox_waiting(&c->ib, &c->filter, 0, false);
 	eo_journal_read_end(j);
 	return j->err.status;
 }

@@ -38,8 +38,11 @@ struct eo_db {
 static enum eo_status
 failed(struct eo_db *db, const char *doing)
 {
-	int code = sqlite3_extended_errcode(db->sq);
-	int sys = sqlite3_system_errno(db->sq);
+	/* SQLite keeps errno of a failed open, and leaves that of a failed
+	   write where it is. */
+	int last = errno, code = sqlite3_extended_errcode(db->sq);
+	int sys = sqlite3_system_errno(db->sq) != 0 ?
+	    sqlite3_system_errno(db->sq) : last;
 	const char *text = sqlite3_errmsg(db->sq), *path = db->path;
 	bool full = sys == ENOSPC || sys == EDQUOT || sys == EFBIG;
 	enum eo_status status = EO_IO;
@@ -167,6 +170,9 @@ eo_db_prepare_file(struct eo_db *db, bool *switched)
 	int64_t pages = eo_db_int_or(db, 0, "PRAGMA page_count", "");
 
 	*switched = false;
+	bool foreign = eo_db_int_or(db, 0, "SELECT 1 FROM sqlite_master WHERE "
+	    "tbl_name NOT LIKE 'eo\\_%' ESCAPE '\\'", "") != 0;
+
 	if (eo_db_is_wal(db) || db->err->status != EO_OK)
 		return db->err->status;
 	db->writing = true;
@@ -179,7 +185,7 @@ eo_db_prepare_file(struct eo_db *db, bool *switched)
 		return db->err->status;
 	if (!eo_db_is_wal(db))
 		return eo_fail(db->err, EO_IO, "cannot switch to WAL mode");
-	*switched = pages > 0;
+	*switched = foreign;
 	return EO_OK;
 }
 

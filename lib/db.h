@@ -41,7 +41,7 @@ enum eo_status eo_db_open(struct eo_db **db, const char *path, bool readonly,
 void eo_db_close(struct eo_db *db);
 
 /* Gives an empty or foreign file WAL and, if empty, pages that can be given
-   back.  *switched: a database with another journal mode was changed. */
+   back.  *switched: an application's database was in another mode. */
 bool eo_db_is_wal(struct eo_db *db);
 enum eo_status eo_db_prepare_file(struct eo_db *db, bool *switched);
 

@@ -436,12 +436,12 @@ eo_frame_parse(struct eo_slice line, struct eo_frame *f, const char **cause)
 	name = eo_slice_cut(&rest, '\t');
 	f->source = eo_slice_cut(&rest, '\t');
 	f->channel = eo_slice_cut(&rest, '\t');
-	if (!type_of(name, &f->type))
-		return EO_FRAME_UNKNOWN;
 	if (!eo_source_valid(f->source))
 		*cause = "its source is malformed";
 	else if (!eo_channel_valid(f->channel))
 		*cause = "its channel is malformed";
+	else if (!type_of(name, &f->type))
+		return EO_FRAME_UNKNOWN;
 	else if (rest.p == NULL)
 		*cause = "wrong number of fields";
 	else if (eo_frame_has_message(f))

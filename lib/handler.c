@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -158,30 +159,14 @@ pass_on(int fd, struct eo_buf *last)
 	return true;
 }
 
-/* The pipes and the child of one run. */
+/* The child of one run, and what it writes. */
 struct child {
 	pid_t pid;
-	int in, err;
-	struct eo_buf body, last;
-	size_t written;
+	int err;
+	struct eo_buf last;
 	int64_t kill_at;	/* INT64_MAX: never */
 	bool termed, timed_out;
 };
-
-static void
-feed(struct child *c)
-{
-	ssize_t n = write(c->in, c->body.p + c->written,
-	    c->body.len - c->written);
-
-	if (n > 0)
-		c->written += (size_t)n;
-	if ((n < 0 && errno != EAGAIN && errno != EINTR) ||
-	    c->written == c->body.len) {
-		close(c->in);	/* EPIPE: it does not want to read */
-		c->in = -1;
-	}
-}
 
 static void
 check_time(struct child *c)
@@ -202,9 +187,7 @@ attend(struct child *c)
 	bool ended = false;
 
 	for (;;) {
-		struct pollfd pfd[2] = {
-		    { .fd = c->in, .events = POLLOUT },
-		    { .fd = c->err, .events = POLLIN } };
+		struct pollfd pfd = { .fd = c->err, .events = POLLIN };
 		sigset_t chld, old;
 		struct timespec ts = { .tv_sec = 0 };
 		int64_t left;
@@ -220,15 +203,13 @@ attend(struct child *c)
 			ts.tv_sec = (time_t)(left / 1000);
 			ts.tv_nsec = (long)(left % 1000) * 1000000;
 		}
-		if (ppoll(pfd, 2, &ts, &old) < 0)
-			pfd[0].revents = pfd[1].revents = 0;
+		if (ppoll(&pfd, 1, &ts, &old) < 0)
+			pfd.revents = 0;
 		sigprocmask(SIG_SETMASK, &old, NULL);
-		if (pfd[0].revents != 0)
-			feed(c);
-		if (pfd[1].revents != 0 && !pass_on(c->err, &c->last)) {
+		if (pfd.revents != 0 && !pass_on(c->err, &c->last)) {
 			close(c->err);
 			c->err = -1;
-		} else if (ended && pfd[1].revents == 0)
+		} else if (ended && pfd.revents == 0)
 			return status;
 		if (ended && c->err == -1)
 			return status;
@@ -263,31 +244,51 @@ judge(struct eo_run *run, struct child *c, int status)
 		run->outcome = EO_RUN_LATER;
 }
 
+/*
+ * A file in memory that holds the body and LF, at its start.  Not a pipe: if
+ * we are killed while it runs, a pipe would end early, and the handler would
+ * take a part of the message for the whole.
+ */
+static int
+body_file(const struct eo_frame *f)
+{
+	int fd = memfd_create("eo-body", MFD_CLOEXEC), e = 0;
+	struct eo_buf body = { 0 };
+
+	if (fd == -1)
+		return -1;
+	eo_unescape(&body, f->body);
+	eo_buf_addc(&body, '\n');
+	e = eo_io_write(fd, body.p, body.len);
+	eo_buf_free(&body);
+	if (e == 0 && lseek(fd, 0, SEEK_SET) == 0)
+		return fd;
+	close(fd);
+	errno = e;
+	return -1;
+}
+
 void
 eo_handler_run(struct eo_run *run, const struct eo_frame *f, int64_t try,
     const char *journal)
 {
-	struct child c = { .in = -1, .err = -1, .kill_at = INT64_MAX };
-	int in[2] = { -1, -1 }, err[2] = { -1, -1 }, e;
+	struct child c = { .err = -1, .kill_at = INT64_MAX };
+	int in = body_file(f), err[2] = { -1, -1 }, e;
 	struct env env;
 
 	run->reason[0] = '\0';
-	eo_unescape(&c.body, f->body);
-	eo_buf_addc(&c.body, '\n');
 	env_make(&env, f, try, journal);
-	if (pipe2(in, O_CLOEXEC) == -1 || pipe2(err, O_CLOEXEC) == -1)
+	if (in == -1 || pipe2(err, O_CLOEXEC) == -1)
 		e = errno;
 	else
-		e = start(run, env.v, in[0], err[1], &c.pid);
+		e = start(run, env.v, in, err[1], &c.pid);
 	env_free(&env);
-	if (in[0] != -1)
-		close(in[0]);
+	if (in != -1)
+		close(in);
 	if (err[1] != -1)
 		close(err[1]);
-	c.in = in[1];
 	c.err = err[0];
 	if (e == 0) {
-		(void)fcntl(c.in, F_SETFL, O_NONBLOCK);
 		(void)fcntl(c.err, F_SETFL, O_NONBLOCK);
 		if (run->timeout > 0)
 			c.kill_at = monotonic() + run->timeout;
@@ -297,10 +298,7 @@ eo_handler_run(struct eo_run *run, const struct eo_frame *f, int64_t try,
 		run->status = e == ENOENT || e == ENOTDIR ? 127 : 126;
 		snprintf(run->reason, sizeof(run->reason), "%s", strerror(e));
 	}
-	if (c.in != -1)
-		close(c.in);
 	if (c.err != -1)
 		close(c.err);
-	eo_buf_free(&c.body);
 	eo_buf_free(&c.last);
 }

@@ -5,7 +5,8 @@
  *	eo_handler_run(&run, &frame, try, journal_path);
  *	if (run.outcome == EO_RUN_DONE) ...
  *
- * The message comes on standard input (body and LF) and in EO_* variables:
+ * The message comes on standard input (body and LF, a file in memory, so that
+ * it is always the whole of it) and in EO_* variables:
  * nothing of it reaches a shell or an argument list.  Standard output goes to
  * our standard error; standard error as well, by a pipe from which the last
  * line is kept.  The handler has a process group of its own, and inherits

@@ -51,6 +51,7 @@ struct eo_in {
 	bool dirty;
 	bool refused;			/* 76 or 77 was said: process nothing */
 	bool answer;			/* of this batch: an ack is due */
+	bool met;			/* a frame of it came to us */
 	int lock;			/* -1, or the descriptor of its lock */
 	bool locked;
 	bool busy;			/* somebody else has it: of this batch */
@@ -190,9 +191,11 @@ bool eo_in_next_dead(struct eo_inbox *ib, struct eo_in *in, uint64_t after,
 int64_t eo_inbox_next_due(struct eo_inbox *ib,
     const struct eo_channels *filter);
 
-/* Held messages that no filter has printed, on these channels. */
+/* Held messages whose lease is at most this, on these channels.  ours: if
+   frames came to us, not those of other channels on which another program is
+   at work. */
 uint64_t eo_inbox_waiting(struct eo_inbox *ib,
-    const struct eo_channels *filter, int64_t now);
+    const struct eo_channels *filter, int64_t lease, bool ours);
 
 /* Appends the acks that this batch calls for (all: the present one, with as
    many ranges as one line holds), and forgets what was touched. */

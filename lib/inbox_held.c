@@ -296,19 +296,24 @@ eo_inbox_next_due(struct eo_inbox *ib, const struct eo_channels *filter)
 
 uint64_t
 eo_inbox_waiting(struct eo_inbox *ib, const struct eo_channels *filter,
-    int64_t now)
+    int64_t lease, bool ours)
 {
 	uint64_t waiting = 0;
+	bool any_met = false;
 
 	eo_inbox_find_work(ib, filter);
+	for (size_t i = 0; i < ib->n; i++)
+		any_met |= ib->in[i]->met;
 	for (size_t i = 0; i < ib->n; i++) {
 		struct eo_in *in = ib->in[i];
 		struct eo_rows *st;
 
-		if (!eo_channels_match(filter, eo_slice_str(in->channel)))
+		if (!eo_channels_match(filter, eo_slice_str(in->channel)) ||
+		    (ours && any_met && !in->met && eo_lock_probe(ib->j->lock,
+		    EO_LOCK_CHANNEL(in->id))))
 			continue;
 		st = eo_db_query(ib->j->db, "SELECT first, last FROM eo_held "
-		    "WHERE ch = ? AND lease <= ?", "ii", in->id, now);
+		    "WHERE ch = ? AND lease <= ?", "ii", in->id, lease);
 		while (eo_db_row(st)) {
 			uint64_t a = (uint64_t)eo_db_int(st, 0);
 			uint64_t b = (uint64_t)eo_db_int(st, 1);

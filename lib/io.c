@@ -67,8 +67,9 @@ eo_io_guard(void)
 	for (int fd = 0; fd <= 2; fd++)
 		if (fcntl(fd, F_GETFD) == -1 && errno == EBADF) {
 			closed |= 1 << fd;
-			/* The wrong way round: to use it stays an error. */
-			(void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+			/* 0 and 1 the wrong way round: to use what is closed
+			   stays an error. */
+			(void)open("/dev/null", fd == 1 ? O_RDONLY : O_WRONLY);
 		}
 	return closed;
 }

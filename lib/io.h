@@ -29,7 +29,7 @@ void eo_io_init(void);
 bool eo_io_stopped(void);
 
 /* Opens /dev/null on those of 0, 1, 2 that are closed, so that no file of
-   ours is given such a number; reading 0 and writing 1 and 2 still fails.
+   ours is given such a number; reading 0 and writing 1 still fails.
    Returns a bit mask of those that were closed. */
 int eo_io_guard(void);
 

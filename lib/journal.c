@@ -13,6 +13,7 @@
 #include "schema.h"
 
 #define LOCK_WAIT_MS 60000
+#define LEAVE_WAIT_MS 2000
 #define LOG_MAX (8 << 20)	/* checkpoint above this, while at work … */
 #define LOG_LEFT (256 << 10)	/* … and above this when we leave */
 #define SPARE_MAX (64 << 20)	/* the same for free pages */
@@ -462,7 +463,8 @@ check_tables(struct eo_journal *j)
 		look = eo_schema_look(j->db, &what);
 	}
 	eo_buf_addc(&what, '\0');
-	if (j->err.status == EO_OK && look == EO_SCHEMA_NONE)
+	if (j->err.status == EO_OK && look == EO_SCHEMA_NONE &&
+	    !(j->flags & EO_JOURNAL_MARKED))
 		eo_fail(&j->err, EO_NOINPUT, "%s: holds no journal", j->path);
 	if (j->err.status == EO_OK && look == EO_SCHEMA_NEWER)
 		eo_fail(&j->err, EO_NEWER, "%s: is of a newer format than this "
@@ -521,7 +523,8 @@ eo_journal_open(struct eo_journal **out, const char *path, unsigned flags,
 	if (j->lock == -1 || eo_db_open(&j->db, j->path,
 	    (flags & EO_JOURNAL_READ) != 0, &j->err) != EO_OK)
 		goto out;
-	if (check_tables(j) != EO_OK || check_identity(j) != EO_OK)
+	if (check_tables(j) != EO_OK || (flags & EO_JOURNAL_MARKED) != 0 ||
+	    check_identity(j) != EO_OK)
 		goto out;
 	if (eo_journal_read(j) == EO_OK)
 		eo_journal_read_end(j);
@@ -552,8 +555,10 @@ eo_journal_close(struct eo_journal *j)
 {
 	if (j == NULL)
 		return;
+	/* The last one to leave a pipeline finds the others leaving, too. */
 	if (j->db != NULL && j->wrote && j->err.status == EO_OK &&
-	    eo_lock_take(j->lock, EO_LOCK_WRITER, 0) == EO_LOCK_HELD) {
+	    eo_lock_take(j->lock, EO_LOCK_WRITER, LEAVE_WAIT_MS) ==
+	    EO_LOCK_HELD) {
 		give_back(j);
 		if (eo_db_log_size(j->db) > LOG_LEFT)
 			eo_db_checkpoint(j->db, true);

@@ -33,7 +33,8 @@ enum {
 	EO_JOURNAL_FOLDERS = 2,	/* and the folders it is to lie in */
 	EO_JOURNAL_READ = 4,	/* never write, not even a new source */
 	EO_JOURNAL_ONE_HOST = 8,	/* any file system will do */
-	EO_JOURNAL_MARKED = 16,	/* even if it is marked as unknown */
+	EO_JOURNAL_MARKED = 16,	/* to repair it: even if it is marked as
+				   unknown, or was never finished */
 };
 
 struct eo_source {

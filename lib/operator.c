@@ -98,15 +98,16 @@ find(struct eo_journal *j, const struct eo_ref *ref, uint64_t seq,
 		memcpy(t->source, source.p, source.n < EO_SOURCE_LEN ?
 		    source.n : EO_SOURCE_LEN);
 	}
-	if (s == EO_OK && !t->found && j->err.status == EO_OK) {
-		eo_say(&j->report, EO_DATA, "%s%s%s/%llu: %s", ref->source,
-		    ref->source[0] == '\0' ? "" : "/", ref->channel,
-		    (unsigned long long)seq, verb == EO_VERB_DONE ?
-		    "no such message is held or dead at this receiver" :
-		    "no such message is pending or dead here");
-		s = EO_DATA;
-	}
 	return s;
+}
+
+static enum eo_status
+not_found(struct eo_journal *j, enum eo_verb verb, const char *text)
+{
+	eo_say(&j->report, EO_DATA, "%s: no such message is %s", text,
+	    verb == EO_VERB_DONE ? "held or dead at this receiver" :
+	    "pending or dead here");
+	return EO_DATA;
 }
 
 /* A held or dead message at this receiver. */
@@ -283,6 +284,7 @@ eo_operator_do(struct eo_journal *j, enum eo_verb verb, const char *text,
 	struct eo_ref ref;
 	struct target t;
 	enum eo_status s = EO_OK, refused = EO_OK;
+	bool any = false;
 
 	if (!eo_ref_parse(text, &ref)) {
 		eo_say(&j->report, EO_USAGE, "%s: is no reference "
@@ -294,13 +296,16 @@ eo_operator_do(struct eo_journal *j, enum eo_verb verb, const char *text,
 	eo_inbox_init(&ib, j);
 	s = eo_outbox_begin(&ob, false);
 	for (uint64_t n = ref.first; s == EO_OK && refused == EO_OK &&
-	    n <= ref.last; n++) {
+	    j->err.status == EO_OK && n <= ref.last; n++) {
 		refused = find(j, &ref, n, verb, &t);
+		any |= t.found;
 		if (refused == EO_OK && t.found && t.incoming)
 			refused = act_in(&ib, verb, &ref, n, &t, reason);
 		else if (refused == EO_OK && t.found)
 			refused = act_out(&ob, verb, &ref, n, &t, reason);
 	}
+	if (s == EO_OK && refused == EO_OK && !any)
+		refused = not_found(j, verb, text);
 	if (s == EO_OK && refused == EO_OK) {
 		eo_journal_record(j, verb_names[verb], text,
 		    reason == NULL ? "" : reason);

@@ -6,7 +6,7 @@
  * A reference is SOURCE/CHANNEL/NUMBER; the source may be cut short or left
  * out where no other could be meant, the number may be a range.  Of a message
  * that this journal both sent and received, what the receiver knows of it is
- * meant, if it knows it.
+ * meant, if it knows it.  Of a range, those are meant to which the verb applies.
  *
  * verb		at the receiver			at the sender
  * done		held or dead → completed	–

@@ -182,6 +182,8 @@ take_group(struct eo_receive *rc, const struct eo_frame *f, size_t n)
 	}
 	in = eo_inbox_channel(&rc->ib, f->source, f->channel,
 	    f->type == EO_BASE);
+	if (in != NULL)
+		in->met = true;
 	for (size_t i = 0; i < n; i++) {
 		if (f[i].type == EO_BASE)
 			worsen(rc, eo_in_base(&rc->ib, in, &f[i],
@@ -407,7 +409,7 @@ eo_receive_end(struct eo_receive *rc)
 	for (size_t i = 0; i < rc->ib.n; i++)
 		eo_in_refresh(&rc->ib, rc->ib.in[i]);
 	waiting = eo_inbox_waiting(&rc->ib, &rc->filter,
-	    eo_env_now(rc->j->env));
+	    eo_env_now(rc->j->env), true);
 	for (size_t i = 0; i < rc->ib.n; i++) {
 		struct eo_in *in = rc->ib.in[i];
 

@@ -275,7 +275,7 @@ END
 	says '^eo-recv: ' busy.err
 	is 1 "$(wc -l <running)"
 	is 2 "$(q b.db 'SELECT sum(last - first + 1) FROM eo_held')"
-	exits 75 cron ./slow
+	exits_in "0 75" cron ./slow
 	: >go
 	read -r _ orphan <running
 	wait_until 5 gone "$orphan"
