@@ -550,6 +550,18 @@ give_back(struct eo_journal *j)
 	}
 }
 
+/* What the log takes on disk, used or not. */
+static int64_t
+log_file_size(const struct eo_journal *j)
+{
+	char *log = eo_journal_beside(j, "wal");
+	struct stat st;
+	int64_t size = stat(log, &st) == 0 ? st.st_size : 0;
+
+	free(log);
+	return size;
+}
+
 void
 eo_journal_close(struct eo_journal *j)
 {
@@ -560,7 +572,7 @@ eo_journal_close(struct eo_journal *j)
 	    eo_lock_take(j->lock, EO_LOCK_WRITER, LEAVE_WAIT_MS) ==
 	    EO_LOCK_HELD) {
 		give_back(j);
-		if (eo_db_log_size(j->db) > LOG_LEFT)
+		if (log_file_size(j) > LOG_LEFT)
 			eo_db_checkpoint(j->db, true);
 		if (eo_db_unknown(j->db))
 			lay_marker(j);
