@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #define CACHE_MAX 256	/* channels remembered; more are read again */
+#define LOCKS_MAX 200	/* channels locked at a time */
 #define HELD_BLOCK_MAX ((size_t)1 << 20)
 
 void
@@ -187,15 +188,20 @@ eo_in_lock(struct eo_inbox *ib, struct eo_in *in)
 {
 	if (in->locked || in->busy)
 		return in->locked;
+	in->busy = true;
+	if (ib->locks >= LOCKS_MAX) {
+		ib->limited = true;
+		return false;
+	}
 	if (in->lock == -1)
 		in->lock = eo_journal_lock_file(ib->j, true);
 	if (in->lock == -1)
 		return false;
-	in->busy = true;
 	switch (eo_lock_take(in->lock, EO_LOCK_CHANNEL(in->id), 0)) {
 	case EO_LOCK_HELD:
 		in->locked = true;
 		in->busy = false;
+		ib->locks++;
 		break;
 	case EO_LOCK_ERROR:
 		eo_fail(&ib->j->err, EO_IO, "%s: cannot lock a channel: %s",
@@ -210,9 +216,10 @@ eo_in_lock(struct eo_inbox *ib, struct eo_in *in)
 void
 eo_in_unlock(struct eo_inbox *ib, struct eo_in *in)
 {
-	(void)ib;
-	if (in->locked)
+	if (in->locked) {
 		eo_lock_drop(in->lock, EO_LOCK_CHANNEL(in->id));
+		ib->locks--;
+	}
 	if (in->lock != -1)
 		close(in->lock);
 	in->lock = -1;

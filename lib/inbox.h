@@ -72,6 +72,8 @@ struct eo_inbox {
 	struct eo_journal *j;
 	struct eo_in **in;
 	size_t n;
+	size_t locks;		/* held: each is a descriptor */
+	bool limited;		/* a channel was left for later, for that */
 };
 
 void eo_inbox_init(struct eo_inbox *ib, struct eo_journal *j);

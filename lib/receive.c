@@ -67,6 +67,48 @@ sort(struct eo_frame *f, size_t n)
 		}
 }
 
+/* The frames of one channel, once sorted. */
+struct group {
+	size_t first, n;
+	const char *came;	/* its first line's place in the input */
+};
+
+static int
+by_coming(const void *pa, const void *pb)
+{
+	const struct group *a = pa, *b = pb;
+
+	return (a->came > b->came) - (a->came < b->came);
+}
+
+/* The groups of sorted frames, in the order in which they came: eo-replay
+   sends a former life first.  To be freed. */
+static struct group *
+find_groups(const struct eo_frame *f, size_t n, size_t *count)
+{
+	struct group *g = NULL, *last = NULL;
+	size_t cap = 0;
+
+	*count = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (i == 0 || !eo_slice_eq(f[i].source, f[i - 1].source) ||
+		    !eo_slice_eq(f[i].channel, f[i - 1].channel)) {
+			if (*count == cap) {
+				cap = cap == 0 ? 16 : 2 * cap;
+				g = eo_grow(g, cap, sizeof(*g));
+			}
+			last = &g[(*count)++];
+			*last = (struct group){ i, 0, f[i].line.p };
+		}
+		last->n++;
+		if (f[i].line.p < last->came)
+			last->came = f[i].line.p;
+	}
+	if (*count > 1)
+		qsort(g, *count, sizeof(*g), by_coming);
+	return g;
+}
+
 /* A channel that we were not given: named once. */
 static void
 not_ours(struct eo_receive *rc, const struct eo_frame *f)
@@ -231,6 +273,8 @@ commit(struct eo_receive *rc, enum eo_status s, bool more, size_t out_before)
 	if (s == EO_OK)
 		eo_inbox_save(&rc->ib);
 	s = eo_journal_end(rc->j, s);
+	rc->more_work |= rc->ib.limited;
+	rc->ib.limited = false;
 	if (s != EO_OK)
 		rc->out.len = out_before;	/* it did not happen */
 	answer(rc, s == EO_OK);
@@ -256,7 +300,8 @@ enum eo_status
 eo_receive_batch(struct eo_receive *rc, struct eo_frame *f, size_t n,
     bool more)
 {
-	size_t first = 0, out_before;
+	size_t out_before, ngroups;
+	struct group *group;
 	enum eo_status s;
 
 	n = pass_on(rc, f, n);
@@ -267,13 +312,11 @@ eo_receive_batch(struct eo_receive *rc, struct eo_frame *f, size_t n,
 	if (rc->sink == EO_SINK_APPEND && eo_append_ready(&rc->append) !=
 	    EO_OK)
 		return rc->j->err.status;
+	group = find_groups(f, n, &ngroups);
 	s = eo_journal_begin(rc->j);
-	for (size_t i = 1; s == EO_OK && i <= n; i++)
-		if (i == n || !eo_slice_eq(f[i].source, f[first].source) ||
-		    !eo_slice_eq(f[i].channel, f[first].channel)) {
-			take_group(rc, f + first, i - first);
-			first = i;
-		}
+	for (size_t i = 0; s == EO_OK && i < ngroups; i++)
+		take_group(rc, f + group[i].first, group[i].n);
+	free(group);
 	return commit(rc, s, more, out_before);
 }
 

@@ -10,6 +10,12 @@ killed() {
 	timeout -s KILL "$@" 2>>killed.err
 }
 
+# reaped SECONDS CMD...: the same, and it is really gone: a process that dies may
+# yet be in the middle of a sync.
+reaped() {
+	timeout --foreground -s KILL "$@" 2>>killed.err
+}
+
 # rough_text BYTES: lines with TABs, backslashes, CRs, NULs and any other
 # bytes, some of them of 1 MB
 rough_text() {
@@ -37,8 +43,9 @@ drained() {
 	local j size
 
 	for j; do
-		size=$(du -bc "$j" "$j-wal" | tail -n 1 | cut -f 1)
-		echo "$j: $size bytes"
+		du -bc "$j" "$j-wal" >size
+		cat size
+		size=$(tail -n 1 size | cut -f 1)
 		((size < 8 << 20)) || return
 	done
 }
@@ -85,7 +92,7 @@ moment() {
 	n=$(big 300000 1000000)
 	rounds=0
 	taken=0
-	until seq $((taken + 1)) "$n" | killed "$(moment)" \
+	until seq $((taken + 1)) "$n" | reaped "$(moment)" \
 	    eo-send -j a.db >printed; do
 		((++rounds < 1000))
 		new=0
@@ -158,7 +165,7 @@ moment() {
 			    max(last), 0) FROM eo_out' 2>/dev/null || echo 0)
 			sent=0
 			seq $((taken + 1)) "$n" |
-			    killed "$(moment)" eo-send -q -j a.db || sent=1
+			    reaped "$(moment)" eo-send -q -j a.db || sent=1
 		fi
 	done
 	echo "$rounds rounds"

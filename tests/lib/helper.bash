@@ -395,9 +395,9 @@ new_journal() {
 	eo-send -q -j "$1" </dev/null
 }
 
-# traced ARG... -- CMD...: strace, quietly; sanitizers cannot look for leaks
+# traced ARG... CMD...: strace, quietly; sanitizers cannot look for leaks
 # under it.
 traced() {
 	ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 \
-	    strace -f -qq "$@"
+	    strace -qq "$@"
 }
