@@ -13,19 +13,12 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "fields.h"
 #include "io.h"
 #include "outbox.h"
 
 enum { O_NULL = EO_OPT_OWN, O_WHOLE, O_MESSAGE, O_QUIET, O_REFS, O_ID, O_KEY,
     O_HEADER, O_FIELDS, O_RAW, O_MAX_BODY, O_MAX_FRAME };
-
-enum field { F_CHANNEL, F_ID, F_KEY, F_HEADER, F_BODY };
-
-struct fields {
-	enum field kind[64];
-	struct eo_slice header[64];
-	size_t n;
-};
 
 enum printing { PRINT_FRAMES, PRINT_REFS, PRINT_NOTHING };
 
@@ -36,7 +29,7 @@ struct send {
 	struct eo_outbox ob;
 	struct eo_channels channels;
 	struct eo_buf headers;		/* of -H, as attributes */
-	struct fields fields;
+	struct eo_fields fields;
 	enum printing printing;
 	bool open;			/* a transaction is */
 	size_t bytes;			/* taken in it */
@@ -201,61 +194,6 @@ bad_attribute(struct eo_slice id, struct eo_slice key)
 	return NULL;
 }
 
-/* A line of fields; the slices of the message lie in *room. */
-static const char *
-read_fields(struct send *s, struct eo_slice line, struct eo_message *m,
-    struct eo_buf *room, struct eo_buf *attrs)
-{
-	const struct fields *fs = &s->fields;
-	size_t start[64], end[64];
-	struct eo_slice rest = line;
-	bool raw = s->opts[O_RAW].count > 0;
-
-	eo_buf_room(room, line.n + 64);	/* slices into it stay where they are */
-	for (size_t i = 0; i < fs->n; i++) {
-		struct eo_slice v = i + 1 < fs->n ?
-		    eo_slice_cut(&rest, '\t') : rest;
-
-		if (v.p == NULL)
-			return "too few fields";
-		start[i] = room->len;
-		if (raw)
-			eo_buf_add(room, v.p, v.n);
-		else if (!eo_unescape(room, v))
-			return "a field has an unknown escape";
-		end[i] = room->len;
-		eo_buf_addc(room, '\0');
-	}
-	for (size_t i = 0; i < fs->n; i++) {
-		struct eo_slice v = { room->p + start[i], end[i] - start[i] };
-		struct eo_buf name = { 0 };
-
-		switch (fs->kind[i]) {
-		case F_CHANNEL:
-			if (!eo_channel_valid(v))
-				return "its channel is no channel's name";
-			m->channel = v.p;
-			break;
-		case F_ID:
-			m->id = v;
-			break;
-		case F_KEY:
-			m->key = v;
-			break;
-		case F_HEADER:
-			eo_buf_addf(&name, "h.%.*s", (int)fs->header[i].n,
-			    fs->header[i].p);
-			eo_buf_addc(&name, '\0');
-			eo_attrs_add(attrs, name.p, v);
-			eo_buf_free(&name);
-			break;
-		case F_BODY:
-			m->body = v;
-		}
-	}
-	return NULL;
-}
-
 /* One message as it was read. */
 static enum eo_status
 take(struct send *s, struct eo_slice text)
@@ -274,7 +212,8 @@ take(struct send *s, struct eo_slice text)
 		    "names each)";
 	if (why == NULL && s->fields.n > 0) {
 		eo_buf_add(&attrs, s->headers.p, s->headers.len);
-		why = read_fields(s, text, &m, &room, &attrs);
+		why = eo_fields_read(&s->fields, text,
+		    s->opts[O_RAW].count > 0, &m, &room, &attrs);
 		m.attrs = eo_slice_buf(&attrs);
 	}
 	if (why == NULL)
@@ -394,44 +333,6 @@ take_files(struct send *s)
 }
 
 static bool
-parse_fields(struct send *s, const char *list)
-{
-	static const char *const names[] = { "channel", "id", "key", NULL,
-	    "body" };
-	struct eo_slice rest = eo_slice_str(list);
-	struct fields *fs = &s->fields;
-	bool seen[5] = { false };
-
-	while (rest.p != NULL) {
-		struct eo_slice name = eo_slice_cut(&rest, ',');
-		size_t k = 0;
-
-		if (name.n > 2 && memcmp(name.p, "h.", 2) == 0) {
-			k = F_HEADER;
-			fs->header[fs->n % 64] = (struct eo_slice){ name.p + 2,
-			    name.n - 2 };
-			if (!eo_header_valid(fs->header[fs->n % 64]))
-				k = 5;
-		} else
-			while (k < 5 && (names[k] == NULL ||
-			    !eo_slice_is(name, names[k])))
-				k++;
-		if (k == 5 || fs->n == 64 || (k != F_HEADER && seen[k])) {
-			eo_cli_usage(s->cli, "--fields=%s: '%.*s' is unknown "
-			    "or given twice (channel id key h.NAME body)",
-			    list, (int)name.n, name.p);
-			return false;
-		}
-		seen[k] = true;
-		fs->kind[fs->n++] = (enum field)k;
-	}
-	if (seen[F_BODY])
-		return true;
-	eo_cli_usage(s->cli, "--fields=%s: there is no body", list);
-	return false;
-}
-
-static bool
 parse_headers(struct send *s)
 {
 	const struct eo_option *o = &s->opts[O_HEADER];
@@ -459,6 +360,20 @@ parse_headers(struct send *s)
 	return true;
 }
 
+static bool
+check_fields(struct send *s)
+{
+	const struct eo_option *o = &s->opts[O_FIELDS];
+	const char *why = o->count == 0 ? NULL :
+	    eo_fields_parse(&s->fields, eo_slice_str(o->values[0]),
+	    eo_slice_buf(&s->headers));
+
+	if (why != NULL)
+		eo_cli_usage(s->cli, "--fields=%s: %s (channel id key h.NAME "
+		    "body)", o->values[0], why);
+	return why == NULL;
+}
+
 /* The options that must make sense before anything is touched. */
 static bool
 check_options(struct send *s)
@@ -470,8 +385,7 @@ check_options(struct send *s)
 	if (!eo_cli_channels(s->cli, false, &s->channels) ||
 	    !eo_cli_size(s->cli, &o[O_MAX_BODY], &s->max_body) ||
 	    !eo_cli_size(s->cli, &o[O_MAX_FRAME], &max_frame) ||
-	    !parse_headers(s) || (o[O_FIELDS].count > 0 &&
-	    !parse_fields(s, o[O_FIELDS].values[0])))
+	    !parse_headers(s) || !check_fields(s))
 		return false;
 	s->ob.max_frame = (size_t)max_frame;
 	if (s->max_body > EO_BODY_MAX) {

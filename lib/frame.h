@@ -64,6 +64,8 @@ enum eo_frame_result {
 enum eo_frame_result eo_frame_parse(struct eo_slice line, struct eo_frame *f,
     const char **cause);
 
+const char *eo_frame_type_name(enum eo_frame_type type);
+
 static inline bool
 eo_frame_has_message(const struct eo_frame *f)
 {
@@ -79,6 +81,7 @@ bool eo_source_valid(struct eo_slice s);
 /* Escaping: \\ \t \n \r \xHH; in attrs a space as well. */
 void eo_escape(struct eo_buf *to, struct eo_slice raw, bool attr);
 bool eo_unescape(struct eo_buf *to, struct eo_slice text);
+bool eo_escapes_valid(struct eo_slice text);
 
 /* attrs: add to those in b (empty at first); find; *value stays escaped. */
 void eo_attrs_add(struct eo_buf *b, const char *name, struct eo_slice value);

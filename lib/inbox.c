@@ -273,39 +273,23 @@ eo_in_hold(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f,
 	in->dirty = true;
 }
 
-static void
-save_range(struct eo_inbox *ib, struct eo_in *in, const struct eo_range *o,
-    const struct eo_range *n)
-{
-	if (n == NULL || (o != NULL && o->first < n->first))
-		eo_db_run(ib->j->db, "DELETE FROM eo_in_range WHERE ch = ? AND "
-		    "first = ?", "ii", in->id, (int64_t)o->first);
-	else
-		eo_db_run(ib->j->db, "INSERT OR REPLACE INTO eo_in_range("
-		    "ch, first, last, before, link) VALUES (?, ?, ?, ?, ?)",
-		    "iiiii", in->id, (int64_t)n->first, (int64_t)n->last,
-		    (int64_t)n->before, (int64_t)n->link);
-}
-
 /* The rows of eo_in_range become what is settled above the low-water mark. */
 static void
 save_ranges(struct eo_inbox *ib, struct eo_in *in)
 {
-	const struct eo_ranges *old = &in->saved, *new = &in->settled;
-	size_t i = old->n > 0 && old->v[0].first == 1;
-	size_t k = new->n > 0 && new->v[0].first == 1;
+	struct eo_ranges_change c = { 0 };
 
-	while (i < old->n || k < new->n) {
-		const struct eo_range *o = i < old->n ? &old->v[i] : NULL;
-		const struct eo_range *n = k < new->n ? &new->v[k] : NULL;
-		bool drop = n == NULL || (o != NULL && o->first < n->first);
-		bool both = o != NULL && n != NULL && o->first == n->first;
-
-		if (!both || o->last != n->last)
-			save_range(ib, in, o, n);
-		i += drop || both;
-		k += !drop;
-	}
+	while (eo_ranges_change(&in->saved, &in->settled, &c))
+		if (c.drop)
+			eo_db_run(ib->j->db, "DELETE FROM eo_in_range WHERE "
+			    "ch = ? AND first = ?", "ii", in->id,
+			    (int64_t)c.range->first);
+		else
+			eo_db_run(ib->j->db, "INSERT OR REPLACE INTO "
+			    "eo_in_range(ch, first, last, before, link) "
+			    "VALUES (?, ?, ?, ?, ?)", "iiiii", in->id,
+			    (int64_t)c.range->first, (int64_t)c.range->last,
+			    (int64_t)c.range->before, (int64_t)c.range->link);
 	eo_ranges_copy(&in->saved, &in->settled);
 }
 

@@ -2,12 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "schema.h"
@@ -29,78 +27,16 @@ eo_journal_beside(const struct eo_journal *j, const char *suffix)
 	return b.p;
 }
 
-int
-eo_sync_folder(const char *path)
-{
-	char *copy = eo_strdup(path);
-	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int e = fd == -1 || fsync(fd) == -1 ? errno : 0;
-
-	if (fd != -1)
-		close(fd);
-	free(copy);
-	return e == EINVAL || e == EROFS ? 0 : e;
-}
-
-/* Inode and birth tell a file from its copy, the file system's id and the
-   machine's tell a clone of the whole disk. */
-char *
-eo_file_identity(const char *path, bool machine)
-{
-	struct eo_buf b = { 0 };
-	struct statx sx;
-	struct statfs fs;
-	char id[64] = "";
-	int fd;
-
-	if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &sx) == -1 ||
-	    statfs(path, &fs) == -1)
-		return NULL;
-	if (machine) {
-		fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
-		if (fd != -1) {
-			if (read(fd, id, 32) != 32)
-				id[0] = '\0';
-			close(fd);
-		}
-	}
-	eo_buf_addf(&b, "%x.%x:%llu:%lld.%09u:%s",
-	    (unsigned)fs.f_fsid.__val[0], (unsigned)fs.f_fsid.__val[1],
-	    (unsigned long long)sx.stx_ino, (long long)sx.stx_btime.tv_sec,
-	    sx.stx_btime.tv_nsec, id);
-	eo_buf_addc(&b, '\0');
-	return b.p;
-}
-
-/* mkdir -p of the folders above path, 0700, each synced into its parent. */
-static enum eo_status
-make_folders(struct eo_journal *j, const char *path)
-{
-	char *copy = eo_strdup(path);
-
-	for (char *s = strchr(copy + 1, '/'); s != NULL;
-	    s = strchr(s + 1, '/')) {
-		*s = '\0';
-		if (mkdir(copy, 0700) == 0)
-			(void)eo_sync_folder(copy);
-		else if (errno != EEXIST) {
-			eo_fail(&j->err, EO_CANTCREAT, "%s: %s", copy,
-			    strerror(errno));
-			break;
-		}
-		*s = '/';
-	}
-	free(copy);
-	return j->err.status;
-}
-
 static enum eo_status
 make_file(struct eo_journal *j, const char *path)
 {
-	int fd;
+	int fd, e = 0;
 
-	if ((j->flags & EO_JOURNAL_FOLDERS) && make_folders(j, path) != EO_OK)
-		return j->err.status;
+	if (j->flags & EO_JOURNAL_FOLDERS)
+		e = eo_file_make_folders(path);
+	if (e != 0)
+		return eo_fail(&j->err, EO_CANTCREAT, "%s: cannot make its "
+		    "folder: %s", path, strerror(e));
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd == -1 && errno != EEXIST)
 		return eo_fail(&j->err, errno == ENOSPC || errno == EDQUOT ?
@@ -112,37 +48,6 @@ make_file(struct eo_journal *j, const char *path)
 		return eo_fail(&j->err, EO_IO, "%s: cannot sync its folder: %s",
 		    path, strerror(errno));
 	return EO_OK;
-}
-
-/* File systems whose locks or whose shared memory another host does not
-   see. */
-static bool
-shared_file_system(const char *path)
-{
-	static const unsigned long magic[] = {
-		0x6969,		/* NFS */
-		0x517b,		/* SMB */
-		0xff534d42,	/* CIFS */
-		0xfe534d42,	/* SMB2 */
-		0x65735546,	/* FUSE, virtiofs */
-		0x01021997,	/* 9p */
-		0x5346414f,	/* AFS */
-		0x73757245,	/* Coda */
-		0x00c36400,	/* Ceph */
-		0x01161970,	/* GFS2 */
-		0x7461636f,	/* OCFS2 */
-		0x0bd00bd0,	/* Lustre */
-		0x786f4256,	/* vboxsf */
-		0xbacbacbc,	/* vmhgfs */
-	};
-	struct statfs fs;
-
-	if (statfs(path, &fs) == -1)
-		return false;
-	for (size_t i = 0; i < sizeof(magic) / sizeof(*magic); i++)
-		if (((unsigned long)fs.f_type & 0xffffffff) == magic[i])
-			return true;
-	return false;
 }
 
 /* Finds, or makes, the file; refuses by name what no journal may be. */
@@ -182,7 +87,7 @@ find_file(struct eo_journal *j, const char *path)
 		return eo_fail(&j->err, EO_NOPERM, "%s: belongs to user %lu; "
 		    "root does not touch it (run as that user)", path,
 		    (unsigned long)st.st_uid);
-	if (!(j->flags & EO_JOURNAL_ONE_HOST) && shared_file_system(j->path))
+	if (!(j->flags & EO_JOURNAL_ONE_HOST) && eo_file_shared(j->path))
 		return eo_fail(&j->err, EO_NOPERM, "%s: lies on a network, "
 		    "shared or FUSE file system, where locks cannot be relied "
 		    "on (--one-host, if no other host opens it)", path);

@@ -25,6 +25,7 @@
 
 #include "clock.h"
 #include "db.h"
+#include "file.h"
 #include "frame.h"
 #include "lock.h"
 
@@ -91,11 +92,5 @@ int eo_journal_lock_file(struct eo_journal *j, bool inherit);
 
 /* FILE-suffix, to be freed. */
 char *eo_journal_beside(const struct eo_journal *j, const char *suffix);
-
-/* Makes what was given a name in this folder durable: errno, or 0. */
-int eo_sync_folder(const char *path);
-
-/* What tells this file from a copy of it: to be freed. */
-char *eo_file_identity(const char *path, bool machine);
 
 #endif

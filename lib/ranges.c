@@ -111,6 +111,29 @@ eo_ranges_count(const struct eo_ranges *r, uint64_t first, uint64_t last)
 	return count;
 }
 
+bool
+eo_ranges_change(const struct eo_ranges *old, const struct eo_ranges *new,
+    struct eo_ranges_change *c)
+{
+	if (c->i == 0 && old->n > 0 && old->v[0].first == 1)
+		c->i = 1;
+	if (c->k == 0 && new->n > 0 && new->v[0].first == 1)
+		c->k = 1;
+	while (c->i < old->n || c->k < new->n) {
+		const struct eo_range *o = c->i < old->n ? &old->v[c->i] : NULL;
+		const struct eo_range *n = c->k < new->n ? &new->v[c->k] : NULL;
+		bool both = o != NULL && n != NULL && o->first == n->first;
+
+		c->drop = n == NULL || (o != NULL && o->first < n->first);
+		c->range = c->drop ? o : n;
+		c->i += c->drop || both;
+		c->k += !c->drop;
+		if (!both || o->last != n->last)
+			return true;
+	}
+	return false;
+}
+
 void
 eo_ranges_copy(struct eo_ranges *to, const struct eo_ranges *from)
 {

@@ -52,6 +52,20 @@ uint64_t eo_ranges_low(const struct eo_ranges *r);
 uint64_t eo_ranges_count(const struct eo_ranges *r, uint64_t first,
     uint64_t last);
 
+/*
+ * What must be done to rows that say old, so that they say new; ranges that
+ * begin at 1 are not rows.  Zero *c, then call until false: each *c says to
+ * drop the row that begins at range->first, or to put range in its place.
+ */
+struct eo_ranges_change {
+	size_t i, k;		/* where we are in old and in new */
+	bool drop;
+	const struct eo_range *range;
+};
+
+bool eo_ranges_change(const struct eo_ranges *old,
+    const struct eo_ranges *new, struct eo_ranges_change *c);
+
 void eo_ranges_copy(struct eo_ranges *to, const struct eo_ranges *from);
 void eo_ranges_clear(struct eo_ranges *r);
 void eo_ranges_free(struct eo_ranges *r);

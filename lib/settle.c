@@ -332,33 +332,19 @@ delete_blocks(struct eo_settle *st, const struct eo_settle_channel *ch)
 static void
 save_ranges(struct eo_settle *st, const struct eo_settle_channel *ch)
 {
-	struct eo_db *db = st->j->db;
-	const struct eo_ranges *old = &ch->saved, *new = &ch->settled;
-	size_t i = old->n > 0 && old->v[0].first == 1;
-	size_t k = new->n > 0 && new->v[0].first == 1;
+	struct eo_ranges_change c = { 0 };
 
-	while (i < old->n || k < new->n) {
-		const struct eo_range *o = i < old->n ? &old->v[i] : NULL;
-		const struct eo_range *n = k < new->n ? &new->v[k] : NULL;
-
-		if (o != NULL && n != NULL && o->first == n->first &&
-		    o->last == n->last) {
-			i++;
-			k++;
-		} else if (n == NULL || (o != NULL && o->first < n->first)) {
-			eo_db_run(db, "DELETE FROM eo_out_range WHERE out = ? "
-			    "AND first = ?", "ii", ch->out.id,
-			    (int64_t)o->first);
-			i++;
-		} else {
-			eo_db_run(db, "INSERT OR REPLACE INTO eo_out_range("
-			    "out, first, last, link) VALUES (?, ?, ?, ?)",
-			    "iiii", ch->out.id, (int64_t)n->first,
-			    (int64_t)n->last, (int64_t)n->link);
-			i += o != NULL && o->first == n->first;
-			k++;
-		}
-	}
+	while (eo_ranges_change(&ch->saved, &ch->settled, &c))
+		if (c.drop)
+			eo_db_run(st->j->db, "DELETE FROM eo_out_range WHERE "
+			    "out = ? AND first = ?", "ii", ch->out.id,
+			    (int64_t)c.range->first);
+		else
+			eo_db_run(st->j->db, "INSERT OR REPLACE INTO "
+			    "eo_out_range(out, first, last, link) "
+			    "VALUES (?, ?, ?, ?)", "iiii", ch->out.id,
+			    (int64_t)c.range->first, (int64_t)c.range->last,
+			    (int64_t)c.range->link);
 }
 
 enum eo_status
