@@ -83,7 +83,7 @@ take_input(struct recv *r, int64_t ms)
 	}
 }
 
-/* What is held and due, taking in between what has arrived. */
+/* What is held and due. */
 static void
 work(struct recv *r)
 {
@@ -96,8 +96,6 @@ work(struct recv *r)
 		if (eo_io_stopped())
 			break;
 		eo_receive_run(rc);
-		if (again && !r->end && !rc->ran && input_ready())
-			take_input(r, 0);
 	}
 }
 

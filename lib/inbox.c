@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crc32c.h"
+
 #define CACHE_MAX 256	/* channels remembered; more are read again */
 #define LOCKS_MAX 200	/* channels locked at a time */
 #define HELD_BLOCK_MAX ((size_t)1 << 20)
@@ -35,7 +37,38 @@ eo_inbox_free(struct eo_inbox *ib)
 	for (size_t i = 0; i < ib->n; i++)
 		free_in(ib->in[i]);
 	free(ib->in);
+	free(ib->slot);
 	memset(ib, 0, sizeof(*ib));
+}
+
+/* Where the channel is in the table, or the empty place where it belongs. */
+static struct eo_in **
+slot_of(struct eo_inbox *ib, struct eo_slice source, struct eo_slice channel)
+{
+	size_t i = eo_crc32c(eo_crc32c(0, source.p, source.n), channel.p,
+	    channel.n);
+
+	for (;; i++) {
+		struct eo_in **slot = &ib->slot[i & (ib->slots - 1)];
+
+		if (*slot == NULL || (eo_slice_is(source, (*slot)->source) &&
+		    eo_slice_is(channel, (*slot)->channel)))
+			return slot;
+	}
+}
+
+/* The table anew, of what is in the list, with room for one more. */
+static void
+make_table(struct eo_inbox *ib)
+{
+	ib->slots = 64;
+	while (ib->slots < 2 * (ib->n + 1))
+		ib->slots *= 2;
+	ib->slot = eo_grow(ib->slot, ib->slots, sizeof(struct eo_in *));
+	memset(ib->slot, 0, ib->slots * sizeof(struct eo_in *));
+	for (size_t i = 0; i < ib->n; i++)
+		*slot_of(ib, eo_slice_str(ib->in[i]->source),
+		    eo_slice_str(ib->in[i]->channel)) = ib->in[i];
 }
 
 void
@@ -55,19 +88,7 @@ eo_inbox_trim(struct eo_inbox *ib)
 			free_in(in);
 	}
 	ib->n = kept;
-}
-
-static struct eo_in *
-new_in(struct eo_inbox *ib)
-{
-	struct eo_in *in = eo_grow(NULL, 1, sizeof(*in));
-
-	memset(in, 0, sizeof(*in));
-	in->lock = -1;
-	in->block = -1;
-	ib->in = eo_grow(ib->in, ib->n + 1, sizeof(*ib->in));
-	ib->in[ib->n++] = in;
-	return in;
+	make_table(ib);
 }
 
 static void
@@ -77,6 +98,25 @@ copy_text(char *to, size_t max, struct eo_slice s)
 
 	memcpy(to, s.p, n);
 	to[n] = '\0';
+}
+
+static struct eo_in *
+new_in(struct eo_inbox *ib, struct eo_slice source, struct eo_slice channel)
+{
+	struct eo_in *in = eo_grow(NULL, 1, sizeof(*in));
+
+	memset(in, 0, sizeof(*in));
+	in->lock = -1;
+	in->block = -1;
+	copy_text(in->source, EO_SOURCE_LEN, source);
+	copy_text(in->channel, EO_CHANNEL_MAX, channel);
+	ib->in = eo_grow(ib->in, ib->n + 1, sizeof(*ib->in));
+	ib->in[ib->n++] = in;
+	if (2 * (ib->n + 1) > ib->slots)
+		make_table(ib);
+	else
+		*slot_of(ib, source, channel) = in;
+	return in;
 }
 
 /* Reads all rows of the channel with in->source and in->channel. */
@@ -139,24 +179,20 @@ struct eo_in *
 eo_inbox_channel(struct eo_inbox *ib, struct eo_slice source,
     struct eo_slice channel, bool make)
 {
-	struct eo_in *in;
+	struct eo_in *in = ib->slots == 0 ? NULL :
+	    *slot_of(ib, source, channel);
 
-	for (size_t i = ib->n; i-- > 0;) {
-		in = ib->in[i];
-		if (eo_slice_is(source, in->source) &&
-		    eo_slice_is(channel, in->channel)) {
-			eo_in_refresh(ib, in);
-			return in;
-		}
+	if (in != NULL) {
+		eo_in_refresh(ib, in);
+		return in;
 	}
-	in = new_in(ib);
-	copy_text(in->source, EO_SOURCE_LEN, source);
-	copy_text(in->channel, EO_CHANNEL_MAX, channel);
+	in = new_in(ib, source, channel);
 	if (load(ib, in))
 		return in;
 	if (!make) {
+		ib->n--;	/* it is the last one of the list */
 		free_in(in);
-		ib->n--;
+		make_table(ib);
 		return NULL;
 	}
 	eo_db_run(ib->j->db, "INSERT INTO eo_in(source, channel, low, link, "

@@ -72,6 +72,8 @@ struct eo_inbox {
 	struct eo_journal *j;
 	struct eo_in **in;
 	size_t n;
+	struct eo_in **slot;	/* the same, by name: a power of two, half */
+	size_t slots;		/* of it empty */
 	size_t locks;		/* held: each is a descriptor */
 	bool limited;		/* a channel was left for later, for that */
 };

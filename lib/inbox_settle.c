@@ -3,30 +3,38 @@
 
 #include <string.h>
 
-static void
-say_takeover(struct eo_inbox *ib, struct eo_in *in, const char *what,
-    uint64_t first, uint64_t last)
+enum base_fit {
+	BASE_FITS,
+	BASE_STRANGER,		/* the channel is somebody else's */
+	BASE_LOST,		/* it speaks of what we have not settled */
+};
+
+/* Does what a base says of its receiver fit us? *last: up to where not. */
+static enum base_fit
+fit_base(const struct eo_inbox *ib, const struct eo_in *in,
+    const struct eo_frame *f, uint64_t *last)
 {
-	eo_say(&ib->j->report, EO_CONFUSED, "channel %s of %.8s: %s: numbers "
-	    "%llu to %llu are settled at the sender and not known here; "
-	    "nothing is processed (to go on without them: eo-recv -j %s "
-	    "--take-over -c %s)", in->channel, in->source, what,
-	    (unsigned long long)first, (unsigned long long)last, ib->j->path,
-	    in->channel);
+	if (f->receiver.n > 0 && in->takeover == 0 &&
+	    eo_journal_named(ib->j, f->receiver) == NULL)
+		return BASE_STRANGER;
+	*last = f->acked;
+	if (f->acked > in->takeover &&
+	    eo_ranges_find(&in->settled, f->acked) == NULL)
+		return BASE_LOST;
+	*last = f->seq - 1;
+	if (f->seq > eo_ranges_low(&in->settled) + 1 &&
+	    f->seq - 1 > in->takeover)
+		return BASE_LOST;
+	return BASE_FITS;
 }
 
-/* Is what the base says of its receiver what we are? Says what is wrong. */
-static bool
-base_is_for_us(struct eo_inbox *ib, struct eo_in *in,
-    const struct eo_frame *f)
+static void
+say_misfit(const struct eo_inbox *ib, const struct eo_in *in,
+    const struct eo_frame *f, enum base_fit fit, uint64_t last)
 {
-	uint64_t low = eo_ranges_low(&in->settled);
-	bool stranger = f->receiver.n > 0 &&
-	    eo_journal_named(ib->j, f->receiver) == NULL;
+	const char *me = eo_journal_current(ib->j)->hex;
 
-	if (stranger && in->takeover == 0) {
-		const char *me = eo_journal_current(ib->j)->hex;
-
+	if (fit == BASE_STRANGER)
 		eo_say(&ib->j->report, EO_CONFUSED, "channel %s of %.8s "
 		    "belongs to receiver %.32s, and this journal is %s: "
 		    "nothing is processed (if the channel is to move here: "
@@ -34,20 +42,27 @@ base_is_for_us(struct eo_inbox *ib, struct eo_in *in,
 		    "eo-ack --receiver %s -c %s)", in->channel, in->source,
 		    f->receiver.p, me, ib->j->path, in->channel, me,
 		    in->channel);
-		return false;
-	}
-	if (f->acked > in->takeover && f->acked > 0 &&
-	    eo_ranges_find(&in->settled, f->acked) == NULL) {
-		say_takeover(ib, in, "this receiver was rolled back or "
-		    "replaced", low + 1, f->acked);
-		return false;
-	}
-	if (f->seq > low + 1 && f->seq - 1 > in->takeover) {
-		say_takeover(ib, in, "this receiver was rolled back or "
-		    "replaced", low + 1, f->seq - 1);
-		return false;
-	}
-	return true;
+	else
+		eo_say(&ib->j->report, EO_CONFUSED, "channel %s of %.8s: this "
+		    "receiver was rolled back or replaced: numbers %llu to "
+		    "%llu are settled at the sender and not known here; "
+		    "nothing is processed (to go on without them: eo-recv "
+		    "-j %s --take-over -c %s)", in->channel, in->source,
+		    (unsigned long long)eo_ranges_low(&in->settled) + 1,
+		    (unsigned long long)last, ib->j->path, in->channel);
+}
+
+/* An operator has said so: from now on the channel is ours, and what the
+   sender has settled is done elsewhere. */
+static void
+take_over(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f)
+{
+	uint64_t upto = f->acked > f->seq - 1 ? f->acked : f->seq - 1;
+
+	/* At least 1: it says as well that a stranger may be named. */
+	in->takeover = upto > 0 ? upto : 1;
+	in->dirty = true;
+	eo_journal_record(ib->j, "take-over", in->channel, in->source);
 }
 
 static bool
@@ -98,23 +113,51 @@ pass(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f)
 	eo_ranges_add(&in->known, 1, last, 0, f->before);
 }
 
+/* The base is of our history, and for us. */
+static enum eo_status
+accept_base(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f)
+{
+	int64_t life = eo_journal_current(ib->j)->id;
+
+	if (f->seq > eo_ranges_low(&in->settled) + 1) {
+		if (!eo_in_lock(ib, in))
+			return EO_AGAIN;
+		pass(ib, in, f);
+	}
+	in->refused = false;
+	/* The move is done: from now on a stranger is one again. */
+	if (in->takeover > 0 && f->seq > in->takeover && f->receiver.n > 0 &&
+	    eo_journal_named(ib->j, f->receiver) != NULL) {
+		in->takeover = 0;
+		in->dirty = true;
+	}
+	if (in->life == life && in->base >= f->seq && (f->receiver.n == 0 ||
+	    eo_slice_is(f->receiver, in->named)))
+		return EO_OK;
+	in->life = life;
+	if (f->seq > in->base) {
+		in->base = f->seq;
+		in->before = f->before;
+		eo_db_run(ib->j->db, "DELETE FROM eo_in_except WHERE ch = ? "
+		    "AND seq < ?", "ii", in->id, (int64_t)in->base);
+	}
+	memcpy(in->named, f->receiver.n > 0 ? f->receiver.p : "",
+	    f->receiver.n);
+	in->named[f->receiver.n] = '\0';
+	in->dirty = true;
+	return EO_OK;
+}
+
 enum eo_status
 eo_in_base(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f,
     bool takeover)
 {
 	struct eo_journal *j = ib->j;
-	uint64_t low = eo_ranges_low(&in->settled);
-	uint64_t upto = f->acked > f->seq - 1 ? f->acked : f->seq - 1;
+	uint64_t low = eo_ranges_low(&in->settled), last = 0;
+	enum base_fit fit = fit_base(ib, in, f, &last);
 
 	/* The sender does not know all that we have settled: tell it. */
 	in->answer |= f->seq <= low;
-	if (takeover && (upto > in->takeover || (in->takeover == 0 &&
-	    f->receiver.n > 0))) {
-		/* At least 1: it says as well that a stranger may be named. */
-		in->takeover = upto > 0 ? upto : 1;
-		in->dirty = true;
-		eo_journal_record(j, "take-over", in->channel, in->source);
-	}
 	if (!base_link_agrees(in, f)) {
 		eo_say(&j->report, EO_CONFUSED, "channel %s of %.8s: the link "
 		    "before %llu is not the one known here: the sender was "
@@ -122,29 +165,12 @@ eo_in_base(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f,
 		    "finds out by our ack: eo-ack)", in->channel, in->source,
 		    (unsigned long long)f->seq);
 		in->answer = true;
-	} else if (base_is_for_us(ib, in, f)) {
-		if (f->seq > low + 1 && !eo_in_lock(ib, in))
-			return EO_AGAIN;
-		if (f->seq > low + 1)
-			pass(ib, in, f);
-		in->refused = false;
-		if (in->life == eo_journal_current(j)->id &&
-		    in->base >= f->seq && (f->receiver.n == 0 ||
-		    eo_slice_is(f->receiver, in->named)))
-			return EO_OK;
-		in->life = eo_journal_current(j)->id;
-		if (f->seq > in->base) {
-			in->base = f->seq;
-			in->before = f->before;
-			eo_db_run(j->db, "DELETE FROM eo_in_except WHERE "
-			    "ch = ? AND seq < ?", "ii", in->id,
-			    (int64_t)in->base);
-		}
-		memcpy(in->named, f->receiver.n > 0 ? f->receiver.p : "",
-		    f->receiver.n);
-		in->named[f->receiver.n] = '\0';
-		in->dirty = true;
-		return EO_OK;
+	} else if (fit != BASE_FITS && !takeover) {
+		say_misfit(ib, in, f, fit, last);
+	} else {
+		if (fit != BASE_FITS)
+			take_over(ib, in, f);
+		return accept_base(ib, in, f);
 	}
 	/* Not even what is held is processed until a base says otherwise. */
 	in->refused = true;
