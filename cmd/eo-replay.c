@@ -141,7 +141,8 @@ follow(struct replay *r)
 	char *log = eo_journal_beside(r->j, "wal");
 	int watch = eo_io_watch(log);
 	bool all = r->opts[O_ALL].count > 0;
-	int64_t seen = -1, due = 0, step = 0;
+	/* As if an event had just come: one may have, before the watch. */
+	int64_t seen = -1, due = 0, step = 1;
 
 	while (!r->end && r->j->err.status == EO_OK) {
 		int64_t version = eo_db_version(r->j->db);

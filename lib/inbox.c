@@ -125,7 +125,8 @@ load(struct eo_inbox *ib, struct eo_in *in)
 {
 	struct eo_db *db = ib->j->db;
 	struct eo_rows *st = eo_db_query(db, "SELECT id, low, link, life, "
-	    "base, before, named, takeover, completed, duplicates FROM eo_in "
+	    "base, before, named, acked, takeover, completed, duplicates "
+	    "FROM eo_in "
 	    "WHERE source = ? AND channel = ?", "zz", in->source, in->channel);
 	bool found = eo_db_row(st);
 
@@ -140,9 +141,10 @@ load(struct eo_inbox *ib, struct eo_in *in)
 		in->base = (uint64_t)eo_db_int(st, 4);
 		in->before = (uint32_t)eo_db_int(st, 5);
 		copy_text(in->named, EO_SOURCE_LEN, eo_db_bytes(st, 6));
-		in->takeover = (uint64_t)eo_db_int(st, 7);
-		in->completed = eo_db_int(st, 8);
-		in->duplicates = eo_db_int(st, 9);
+		in->acked = (uint64_t)eo_db_int(st, 7);
+		in->takeover = (uint64_t)eo_db_int(st, 8);
+		in->completed = eo_db_int(st, 9);
+		in->duplicates = eo_db_int(st, 10);
 	}
 	eo_db_done(st);
 	if (!found)
@@ -196,8 +198,8 @@ eo_inbox_channel(struct eo_inbox *ib, struct eo_slice source,
 		return NULL;
 	}
 	eo_db_run(ib->j->db, "INSERT INTO eo_in(source, channel, low, link, "
-	    "life, base, before, named, takeover, completed, duplicates) "
-	    "VALUES (?, ?, 0, 0, 0, 0, 0, '', 0, 0, 0)", "zz", in->source,
+	    "life, base, before, named, acked, takeover, completed, duplicates) "
+	    "VALUES (?, ?, 0, 0, 0, 0, 0, '', 0, 0, 0, 0)", "zz", in->source,
 	    in->channel);
 	(void)load(ib, in);
 	return in;
@@ -362,11 +364,11 @@ save(struct eo_inbox *ib, struct eo_in *in)
 		drop_blocks(ib, in);
 	save_ranges(ib, in);
 	eo_db_run(ib->j->db, "UPDATE eo_in SET low = ?, link = ?, life = ?, "
-	    "base = ?, before = ?, named = ?, takeover = ?, completed = ?, "
-	    "duplicates = ? WHERE id = ?", "iiiiiziiii", (int64_t)low,
+	    "base = ?, before = ?, named = ?, acked = ?, takeover = ?, "
+	    "completed = ?, duplicates = ? WHERE id = ?", "iiiiiziiiii", (int64_t)low,
 	    (int64_t)(low > 0 ? in->settled.v[0].link : 0), in->life,
 	    (int64_t)in->base, (int64_t)in->before, in->named,
-	    (int64_t)in->takeover, in->completed, in->duplicates, in->id);
+	    (int64_t)in->acked, (int64_t)in->takeover, in->completed, in->duplicates, in->id);
 	in->dirty = false;
 }
 

@@ -46,6 +46,7 @@ struct eo_in {
 	uint64_t base;			/* the last base, and the link before */
 	uint32_t before;
 	char named[EO_SOURCE_LEN + 1];	/* receiver that it named, or "" */
+	uint64_t acked;			/* highest that a base showed */
 	uint64_t takeover;		/* up to here a base may pass numbers */
 	int64_t completed, duplicates;
 	bool dirty;

@@ -17,9 +17,11 @@ fit_base(const struct eo_inbox *ib, const struct eo_in *in,
 	if (f->receiver.n > 0 && in->takeover == 0 &&
 	    eo_journal_named(ib->j, f->receiver) == NULL)
 		return BASE_STRANGER;
-	*last = f->acked;
-	if (f->acked > in->takeover &&
-	    eo_ranges_find(&in->settled, f->acked) == NULL)
+	/* The highest ever shown: an old base, come late, must not make good
+	   what a newer one has found missing. */
+	*last = in->acked;
+	if (in->acked > in->takeover &&
+	    eo_ranges_find(&in->settled, in->acked) == NULL)
 		return BASE_LOST;
 	*last = f->seq - 1;
 	if (f->seq > eo_ranges_low(&in->settled) + 1 &&
@@ -57,7 +59,7 @@ say_misfit(const struct eo_inbox *ib, const struct eo_in *in,
 static void
 take_over(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f)
 {
-	uint64_t upto = f->acked > f->seq - 1 ? f->acked : f->seq - 1;
+	uint64_t upto = in->acked > f->seq - 1 ? in->acked : f->seq - 1;
 
 	/* At least 1: it says as well that a stranger may be named. */
 	in->takeover = upto > 0 ? upto : 1;
@@ -154,8 +156,13 @@ eo_in_base(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f,
 {
 	struct eo_journal *j = ib->j;
 	uint64_t low = eo_ranges_low(&in->settled), last = 0;
-	enum base_fit fit = fit_base(ib, in, f, &last);
+	enum base_fit fit;
 
+	if (f->acked > in->acked) {
+		in->acked = f->acked;
+		in->dirty = true;
+	}
+	fit = fit_base(ib, in, f, &last);
 	/* The sender does not know all that we have settled: tell it. */
 	in->answer |= f->seq <= low;
 	if (!base_link_agrees(in, f)) {

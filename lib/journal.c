@@ -473,8 +473,9 @@ eo_journal_close(struct eo_journal *j)
 	if (j == NULL)
 		return;
 	/* The last one to leave a pipeline finds the others leaving, too. */
-	if (j->db != NULL && j->wrote && j->err.status == EO_OK &&
-	    eo_lock_take(j->lock, EO_LOCK_WRITER, LEAVE_WAIT_MS) ==
+	if (j->db != NULL && !(j->flags & EO_JOURNAL_READ) &&
+	    (j->wrote || log_file_size(j) > LOG_LEFT) &&
+	    j->err.status == EO_OK && eo_lock_take(j->lock, EO_LOCK_WRITER, LEAVE_WAIT_MS) ==
 	    EO_LOCK_HELD) {
 		give_back(j);
 		if (log_file_size(j) > LOG_LEFT)

@@ -47,7 +47,8 @@ static const char *const tables[] = {
 	    "channel TEXT NOT NULL, low INTEGER NOT NULL, "
 	    "link INTEGER NOT NULL, life INTEGER NOT NULL, "
 	    "base INTEGER NOT NULL, before INTEGER NOT NULL, "
-	    "named TEXT NOT NULL, takeover INTEGER NOT NULL, "
+	    "named TEXT NOT NULL, acked INTEGER NOT NULL, "
+	    "takeover INTEGER NOT NULL, "
 	    "completed INTEGER NOT NULL, duplicates INTEGER NOT NULL, "
 	    "UNIQUE(source, channel))",
 	"CREATE TABLE eo_in_range(ch INTEGER NOT NULL, "

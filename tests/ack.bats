@@ -176,9 +176,9 @@ three() {
 	eo-replay -j a.db >frames
 	eo-recv -j b.db true <frames >mine
 	eo-send -q -j a.db -m 4
-	l=$(links a.db | sed -n 3p)
+	l=$(links a.db | sed -n 4p)
 	exits 75 eo-ack -j a.db <mine
-	ack_frame "$s" default "$SRC2" 3 "$l" - - |
+	ack_frame "$s" default "$SRC2" 4 "$l" - - |
 	    exits 76 eo-ack -j a.db >out 2>other.err
 	says "eo-ack.* --receiver '?$SRC2" other.err
 	is "$s" "$(source_of a.db)"

@@ -407,3 +407,22 @@ unsure() {
 	statuses 0 0 0
 	numbers_once 8
 }
+
+@test "a receiver found rolled back is not let go on by an older base that comes late: 76" {
+	seq 5 | eo-send -j a.db >first
+	eo-recv -j b.db sh -c 'cat >>ran' <first | eo-ack -j a.db
+	sqlite3 b.db 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null
+	cp b.db b.old
+	seq 6 10 | eo-send -j a.db >second
+	eo-recv -j b.db sh -c 'cat >>ran' <second | eo-ack -j a.db
+	cat b.old >b.db
+	rm -f b.db-wal b.db-shm
+	eo-replay -a -j a.db >now
+	exits 76 eo-recv -j b.db sh -c 'cat >>ran' <now >acks 2>now.err
+	says '6 to 10' now.err
+	# What was sent before that says nothing of 6 to 10 being settled.
+	exits 76 eo-recv -j b.db sh -c 'cat >>ran' <second >acks 2>late.err
+	seq 10 | cmp - ran
+	exits 0 eo-recv -j b.db --take-over sh -c 'cat >>ran' <now >acks
+	seq 10 | cmp - ran
+}

@@ -327,6 +327,28 @@ race() {
 	is 0 "$(q b.db 'SELECT count(*) FROM eo_held')"
 }
 
+@test "many eo-recv with the same frames on one journal process each message once" {
+	n=$(big 300 3000)
+	seq "$n" | forged >frames
+	for i in {1..8}; do
+		eo-recv -j b.db sh -c 'cat >>out' <frames >acks.$i 2>$i.err 3>&- &
+		started $!
+		eo-recv -j c.db --append lines <frames >acks.$i.c 2>$i.c.err 3>&- &
+		started $!
+		eo-recv -j d.db <frames >printed.$i 2>$i.d.err 3>&- &
+		started $!
+	done
+	for p in "${PIDS[@]}"; do
+		finishes "0 75" "$p" 120
+	done
+	PIDS=()
+	exits 0 eo-recv -j b.db sh -c 'cat >>out' <frames >acks
+	exits 0 eo-recv -j c.db --append lines <frames >acks
+	seq "$n" | cmp - <(sort -n out)
+	seq "$n" | cmp - lines
+	cat printed.* | bodies | sort -n | cmp - <(seq "$n")
+}
+
 @test "eight writers share a journal, and none waits long" {
 	for w in {1..8}; do
 		(
