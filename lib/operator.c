@@ -172,65 +172,43 @@ static enum eo_status
 send_again(struct eo_journal *j, struct eo_outbox *ob, uint64_t seq,
     const struct target *t, const struct eo_ref *ref)
 {
-	struct eo_buf line = { 0 }, body = { 0 }, id = { 0 }, key = { 0 };
-	struct eo_buf attrs = { 0 }, was = { 0 };
-	struct eo_rows *st = eo_db_query(j->db, "SELECT frame FROM "
-	    "eo_out_dead WHERE out = ? AND seq = ?", "ii", t->channel,
-	    (int64_t)seq);
-	struct eo_slice rest, name, value;
-	struct eo_put_ref now;
+	struct eo_buf line = { 0 }, room = { 0 }, attrs = { 0 }, was = { 0 };
+	struct eo_message m = { .channel = ref->channel };
+	struct eo_rows *st = eo_db_query(j->db, "SELECT d.frame, i.crc, "
+	    "i.length FROM eo_out_dead d LEFT JOIN eo_out_id i ON "
+	    "i.out = d.out AND i.seq = d.seq WHERE d.out = ? AND d.seq = ?",
+	    "ii", t->channel, (int64_t)seq);
+	int64_t crc = 0, length = 0;
 	enum eo_put put = EO_PUT_LARGE;
+	struct eo_put_ref now;
 	const char *cause;
 	struct eo_frame f;
-	int64_t crc, length;
 
 	if (eo_db_row(st)) {
 		struct eo_slice s = eo_db_bytes(st, 0);
 
 		eo_buf_add(&line, s.p, s.n);
+		crc = eo_db_int(st, 1);
+		length = eo_db_int(st, 2);
 	}
 	eo_db_done(st);
 	if (eo_frame_parse(eo_slice_buf(&line), &f, &cause) != EO_FRAME_GOOD)
 		goto out;
-	/* The id goes on to stand for what was sent under it at first. */
-	crc = eo_db_int_or(j->db, 0, "SELECT crc FROM eo_out_id WHERE out = ? "
-	    "AND seq = ?", "ii", t->channel, (int64_t)seq);
-	length = eo_db_int_or(j->db, 0, "SELECT length FROM eo_out_id WHERE "
-	    "out = ? AND seq = ?", "ii", t->channel, (int64_t)seq);
-	for (rest = f.attrs; eo_attrs_next(&rest, &name, &value);) {
-		struct eo_buf raw = { 0 };
-
-		eo_unescape(&raw, value);
-		if (eo_slice_is(name, "id"))
-			eo_buf_add(&id, raw.p, raw.len);
-		else if (eo_slice_is(name, "key"))
-			eo_buf_add(&key, raw.p, raw.len);
-		else if (!eo_slice_is(name, "time") &&
-		    !eo_slice_is(name, "was") &&
-		    !eo_slice_is(name, "expires")) {
-			eo_buf_add(&was, name.p, name.n);
-			eo_buf_addc(&was, '\0');
-			eo_attrs_add(&attrs, was.p, eo_slice_buf(&raw));
-			was.len = 0;
-		}
-		eo_buf_free(&raw);
-	}
+	eo_message_of(&f, &m, &room, &attrs);
 	eo_buf_addf(&was, "%s/%s/%llu", t->source, ref->channel,
 	    (unsigned long long)seq);
 	eo_attrs_add(&attrs, "was", eo_slice_buf(&was));
-	eo_unescape(&body, f.body);
+	m.attrs = eo_slice_buf(&attrs);
 	eo_db_run(j->db, "DELETE FROM eo_out_dead WHERE out = ? AND seq = ?",
 	    "ii", t->channel, (int64_t)seq);
 	eo_db_run(j->db, "DELETE FROM eo_out_id WHERE out = ? AND seq = ?",
 	    "ii", t->channel, (int64_t)seq);
-	eo_outbox_add(ob, &(struct eo_message){ .channel = ref->channel,
-	    .body = eo_slice_buf(&body), .id = eo_slice_buf(&id),
-	    .key = eo_slice_buf(&key), .attrs = eo_slice_buf(&attrs) }, &put,
-	    &now);
-	if (id.len > 0)
+	eo_outbox_add(ob, &m, &put, &now);
+	/* The id goes on to stand for what was sent under it at first. */
+	if (m.id.n > 0)
 		eo_db_run(j->db, "UPDATE eo_out_id SET crc = ?, length = ? "
 		    "WHERE channel = ? AND id = ?", "iizs", crc, length,
-		    ref->channel, eo_slice_buf(&id));
+		    ref->channel, m.id);
 	if (put == EO_PUT_NEW)
 		eo_say(&j->report, EO_OK, "%s/%llu is sent again as %s/%llu",
 		    ref->channel, (unsigned long long)seq, ref->channel,
@@ -242,9 +220,7 @@ out:
 		    EO_PUT_LARGE ? "attributes would be too long" :
 		    "id is in use");
 	eo_buf_free(&line);
-	eo_buf_free(&body);
-	eo_buf_free(&id);
-	eo_buf_free(&key);
+	eo_buf_free(&room);
 	eo_buf_free(&attrs);
 	eo_buf_free(&was);
 	return j->err.status;

@@ -67,6 +67,43 @@ eo_outbox_free(struct eo_outbox *ob)
 	eo_buf_free(&ob->time);
 }
 
+static struct eo_slice
+put_raw(struct eo_buf *room, struct eo_slice escaped)
+{
+	size_t start = room->len;
+
+	eo_unescape(room, escaped);
+	return (struct eo_slice){ room->p + start, room->len - start };
+}
+
+void
+eo_message_of(const struct eo_frame *f, struct eo_message *m,
+    struct eo_buf *room, struct eo_buf *attrs)
+{
+	struct eo_slice rest = f->attrs, name, value;
+
+	room->len = attrs->len = 0;
+	/* Raw is no longer than escaped: what lies in *room stays there. */
+	eo_buf_room(room, f->attrs.n + f->body.n);
+	while (eo_attrs_next(&rest, &name, &value)) {
+		if (eo_slice_is(name, "id"))
+			m->id = put_raw(room, value);
+		else if (eo_slice_is(name, "key"))
+			m->key = put_raw(room, value);
+		else if (!eo_slice_is(name, "time") &&
+		    !eo_slice_is(name, "was") &&
+		    !eo_slice_is(name, "expires")) {
+			if (attrs->len > 0)
+				eo_buf_addc(attrs, ' ');
+			eo_buf_add(attrs, name.p, name.n);
+			eo_buf_addc(attrs, '=');
+			eo_buf_add(attrs, value.p, value.n);
+		}
+	}
+	m->body = put_raw(room, f->body);
+	m->attrs = eo_slice_buf(attrs);
+}
+
 /* A channel that is new in this life begins at 1, with the receiver it had. */
 static void
 make_out(struct eo_outbox *ob, const char *channel, struct eo_out *out)
@@ -149,9 +186,8 @@ flush(struct eo_outbox *ob, struct eo_outbox_channel *ch)
 	ch->first = ch->out.last + 1;
 }
 
-/* All channels' blocks and rows are written. */
-static void
-flush_all(struct eo_outbox *ob)
+void
+eo_outbox_flush(struct eo_outbox *ob)
 {
 	for (size_t i = 0; i < ob->nch; i++) {
 		struct eo_outbox_channel *ch = ob->ch[i];
@@ -326,19 +362,17 @@ take_submissions(struct eo_outbox *ob)
 	eo_db_done(st);
 	eo_db_run(db, "DELETE FROM eo_submit WHERE n <= ? AND refused IS NULL",
 	    "i", last);
-	flush_all(ob);
+	eo_outbox_flush(ob);
 	forget_frames(ob);
 	ob->sending = sending;
 }
 
-enum eo_status
-eo_outbox_begin(struct eo_outbox *ob, bool sending)
+void
+eo_outbox_enter(struct eo_outbox *ob, bool sending)
 {
 	char time[25];
 
 	forget_frames(ob);
-	if (eo_journal_begin(ob->j) != EO_OK)
-		return ob->j->err.status;
 	if (ob->epoch != ob->j->epoch)
 		for (size_t i = 0; i < ob->nch; i++)
 			ob->ch[i]->used = false;
@@ -350,6 +384,14 @@ eo_outbox_begin(struct eo_outbox *ob, bool sending)
 	ob->time.len = 0;
 	eo_attrs_add(&ob->time, "time", eo_slice_str(time));
 	take_submissions(ob);
+}
+
+enum eo_status
+eo_outbox_begin(struct eo_outbox *ob, bool sending)
+{
+	if (eo_journal_begin(ob->j) != EO_OK)
+		return ob->j->err.status;
+	eo_outbox_enter(ob, sending);
 	if (ob->j->err.status != EO_OK)
 		return eo_journal_end(ob->j, ob->j->err.status);
 	return EO_OK;
@@ -359,7 +401,7 @@ enum eo_status
 eo_outbox_end(struct eo_outbox *ob, enum eo_status s)
 {
 	if (s == EO_OK)
-		flush_all(ob);
+		eo_outbox_flush(ob);
 	return eo_journal_end(ob->j, s);
 }
 

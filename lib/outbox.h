@@ -57,6 +57,13 @@ struct eo_message {
 	struct eo_slice attrs;		/* more, as eo_attrs_add makes them */
 };
 
+/* The message of a frame, raw, to be sent on or again: its id, key and
+   headers, and not what is of its journey (time, was, expires).  The slices
+   of m lie in *room; more attributes may be added to *attrs before m->attrs
+   is set from it. */
+void eo_message_of(const struct eo_frame *f, struct eo_message *m,
+    struct eo_buf *room, struct eo_buf *attrs);
+
 enum eo_put {
 	EO_PUT_NEW,
 	EO_PUT_REPEAT,		/* its id is known, with the same content */
@@ -100,6 +107,11 @@ void eo_outbox_free(struct eo_outbox *ob);
    frames are written out after the commit. */
 enum eo_status eo_outbox_begin(struct eo_outbox *ob, bool sending);
 enum eo_status eo_outbox_end(struct eo_outbox *ob, enum eo_status s);
+
+/* The same within a transaction that is open: before the first message, and
+   before its commit. */
+void eo_outbox_enter(struct eo_outbox *ob, bool sending);
+void eo_outbox_flush(struct eo_outbox *ob);
 
 /* Takes a message, in the transaction. *ref: what number it got, or has. */
 enum eo_status eo_outbox_add(struct eo_outbox *ob,
