@@ -13,7 +13,7 @@
 #include "outbox.h"
 #include "receive.h"
 
-enum { O_APPEND_FILE = EO_OPT_OWN, O_TRIES, O_TIMEOUT, O_LEASE, O_TAKE_OVER };
+enum { O_APPEND_FILE = EO_OPT_OWN, O_EMIT, O_ORDERED, O_TRIES, O_TIMEOUT, O_LEASE, O_TAKE_OVER };
 
 struct recv {
 	struct eo_cli *cli;
@@ -149,13 +149,25 @@ check_options(struct recv *r)
 	}
 	rc->max_tries = (int64_t)tries;
 	rc->takeover = o[O_TAKE_OVER].count > 0;
-	if (o[O_APPEND_FILE].count > 0 && r->cli->noperands > 0) {
-		eo_cli_usage(r->cli, "--append and CMD exclude each other");
+	if (o[O_APPEND_FILE].count > 0 && (r->cli->noperands > 0 ||
+	    o[O_EMIT].count > 0)) {
+		eo_cli_usage(r->cli, "--append excludes CMD and --emit");
 		return false;
 	}
+	if (o[O_EMIT].count > 0) {
+		rc->emit = o[O_EMIT].values[0];
+		rc->run.capture = true;
+		if (!eo_channel_valid(eo_slice_str(rc->emit))) {
+			eo_cli_usage(r->cli, "--emit=%s: is no channel's name",
+			    rc->emit);
+			return false;
+		}
+	}
+	rc->ib.ordered = o[O_ORDERED].count > 0;
 	rc->run.argv = r->cli->operands;
 	rc->sink = o[O_APPEND_FILE].count > 0 ? EO_SINK_APPEND :
-	    r->cli->noperands > 0 ? EO_SINK_CMD : EO_SINK_FILTER;
+	    r->cli->noperands > 0 ? EO_SINK_CMD :
+	    o[O_EMIT].count > 0 ? EO_SINK_EMIT : EO_SINK_FILTER;
 	if (rc->sink != EO_SINK_CMD && (o[O_TRIES].count > 0 ||
 	    o[O_TIMEOUT].count > 0)) {
 		eo_cli_usage(r->cli, "-x and --timeout need a CMD");
@@ -170,6 +182,10 @@ main(int argc, char **argv)
 	struct eo_option opts[] = { EO_COMMON_OPTIONS,
 	    { NULL, "append", "FILE", "append each body and LF, exactly once",
 	    1, 0, NULL },
+	    { NULL, "emit", "CHANNEL", "messages, or CMD's output, to there",
+	    1, 0, NULL },
+	    { "o", "ordered", NULL, "each waits for all before it", 1, 0,
+	    NULL },
 	    { "x", "max-tries", "N", "dead letter after N failed tries", 1, 0,
 	    NULL },
 	    { NULL, "timeout", "DUR", "TERM, then KILL, a CMD after that", 1,
@@ -181,8 +197,8 @@ main(int argc, char **argv)
 	    { NULL, NULL, NULL, NULL, 0, 0, NULL } };
 	struct eo_cli cli = { .name = "eo-recv",
 	    .operands_help = "[CMD [ARG...]]",
-	    .purpose = "Processes each message once: by CMD, into a FILE, or "
-	    "as a filter.", .opts = opts };
+	    .purpose = "Processes each message once: by CMD, into a FILE or a "
+	    "channel, or as a filter.", .opts = opts };
 	struct recv r = { .cli = &cli, .opts = opts };
 	struct eo_receive wanted;
 	struct eo_journal *j;
@@ -209,6 +225,8 @@ main(int argc, char **argv)
 	r.rc.filter = wanted.filter;
 	r.rc.sink = wanted.sink;
 	r.rc.run = wanted.run;
+	r.rc.emit = wanted.emit;
+	r.rc.ib.ordered = wanted.ib.ordered;
 	r.rc.max_tries = wanted.max_tries;
 	r.rc.lease = wanted.lease;
 	r.rc.takeover = wanted.takeover;

@@ -112,7 +112,8 @@ env_free(struct env *e)
 
 /* Starts it; returns 0, or the errno that says why not. */
 static int
-start(const struct eo_run *run, char **env, int in, int err, pid_t *pid)
+start(const struct eo_run *run, char **env, int in, int out, int err,
+    pid_t *pid)
 {
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
@@ -125,7 +126,7 @@ start(const struct eo_run *run, char **env, int in, int err, pid_t *pid)
 	sigaddset(&dfl, SIGXFSZ);
 	posix_spawn_file_actions_init(&fa);
 	posix_spawn_file_actions_adddup2(&fa, in, STDIN_FILENO);
-	posix_spawn_file_actions_adddup2(&fa, STDERR_FILENO, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&fa, out, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&fa, err, STDERR_FILENO);
 	posix_spawnattr_init(&at);
 	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETPGROUP |
@@ -268,20 +269,45 @@ body_file(const struct eo_frame *f)
 	return -1;
 }
 
+/* What a run that succeeded has written; too much makes it one that did
+   not. */
+static void
+take_output(struct eo_run *run, int fd)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	ssize_t n;
+
+	run->output.len = 0;
+	if (run->outcome != EO_RUN_DONE)
+		return;
+	if (size < 0 || size > EO_OUTPUT_MAX) {
+		run->outcome = EO_RUN_LATER;
+		snprintf(run->reason, sizeof(run->reason), "its output is "
+		    "longer than %lld bytes", (long long)EO_OUTPUT_MAX);
+		return;
+	}
+	while ((off_t)run->output.len < size && (n = pread(fd,
+	    eo_buf_room(&run->output, (size_t)size), (size_t)size -
+	    run->output.len, (off_t)run->output.len)) > 0)
+		run->output.len += (size_t)n;
+}
+
 void
 eo_handler_run(struct eo_run *run, const struct eo_frame *f, int64_t try,
     const char *journal)
 {
 	struct child c = { .err = -1, .kill_at = INT64_MAX };
-	int in = body_file(f), err[2] = { -1, -1 }, e;
+	int in = body_file(f), out = STDERR_FILENO, err[2] = { -1, -1 }, e;
 	struct env env;
 
 	run->reason[0] = '\0';
 	env_make(&env, f, try, journal);
-	if (in == -1 || pipe2(err, O_CLOEXEC) == -1)
+	if (run->capture)
+		out = memfd_create("eo-output", MFD_CLOEXEC);
+	if (in == -1 || out == -1 || pipe2(err, O_CLOEXEC) == -1)
 		e = errno;
 	else
-		e = start(run, env.v, in, err[1], &c.pid);
+		e = start(run, env.v, in, out, err[1], &c.pid);
 	env_free(&env);
 	if (in != -1)
 		close(in);
@@ -293,6 +319,8 @@ eo_handler_run(struct eo_run *run, const struct eo_frame *f, int64_t try,
 		if (run->timeout > 0)
 			c.kill_at = monotonic() + run->timeout;
 		judge(run, &c, attend(&c));
+		if (run->capture)
+			take_output(run, out);
 	} else {
 		run->outcome = EO_RUN_UNABLE;
 		run->status = e == ENOENT || e == ENOTDIR ? 127 : 126;
@@ -300,5 +328,7 @@ eo_handler_run(struct eo_run *run, const struct eo_frame *f, int64_t try,
 	}
 	if (c.err != -1)
 		close(c.err);
+	if (run->capture && out != -1)
+		close(out);
 	eo_buf_free(&c.last);
 }

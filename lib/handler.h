@@ -8,7 +8,7 @@
  * The message comes on standard input (body and LF, a file in memory, so that
  * it is always the whole of it) and in EO_* variables:
  * nothing of it reaches a shell or an argument list.  Standard output goes to
- * our standard error; standard error as well, by a pipe from which the last
+ * our standard error, unless it is captured; standard error as well, by a pipe from which the last
  * line is kept.  The handler has a process group of its own, and inherits
  * what is open without O_CLOEXEC: the lock of its channel.
  *
@@ -20,6 +20,8 @@
 
 #include "frame.h"
 
+#define EO_OUTPUT_MAX ((int64_t)64 << 20)	/* captured; more is a failure */
+
 enum eo_outcome {
 	EO_RUN_DONE,		/* exit 0 */
 	EO_RUN_NEVER,		/* exit 100 */
@@ -30,6 +32,8 @@ enum eo_outcome {
 struct eo_run {
 	char *const *argv;
 	int64_t timeout;	/* ms; 0: none */
+	bool capture;		/* keep its standard output in `output` */
+	struct eo_buf output;	/* of the last run that ended with 0 */
 	enum eo_outcome outcome;
 	int status;		/* EO_RUN_UNABLE: 126 or 127 */
 	char reason[200];	/* why not: its last line, or how it ended */

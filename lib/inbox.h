@@ -76,6 +76,7 @@ struct eo_inbox {
 	struct eo_in **slot;	/* the same, by name: a power of two, half */
 	size_t slots;		/* of it empty */
 	size_t locks;		/* held: each is a descriptor */
+	bool ordered;		/* every channel is one key */
 	bool limited;		/* a channel was left for later, for that */
 };
 
@@ -133,7 +134,8 @@ void eo_in_hold(struct eo_inbox *ib, struct eo_in *in,
 
 /*
  * May a message run now?  One with a key waits for the lower numbers that may
- * have the same key: gaps, and those of its key that are held.  One with an
+ * have the same key: gaps, and those of its key that are held.  Where ordered,
+ * each waits for all that are lower and not settled, nor printed.  One with an
  * id waits while another one with that id is being processed, from whatever
  * source.
  */

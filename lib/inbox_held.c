@@ -186,6 +186,34 @@ eo_in_print_due(struct eo_inbox *ib, struct eo_in *in, int64_t now,
 	return more;
 }
 
+/* Is every lower number known, and settled or printed? */
+static bool
+lower_done(struct eo_inbox *ib, const struct eo_in *in, uint64_t seq)
+{
+	const struct eo_range *r = eo_ranges_find(&in->known, seq);
+	struct eo_rows *st;
+	bool done = true;
+
+	if (eo_ranges_low(&in->settled) + 1 >= seq)
+		return true;
+	if ((r == NULL ? seq - 1 != eo_ranges_low(&in->known) :
+	    r->first != 1) || (in->tail.len > 0 && in->tail_lease == 0 &&
+	    in->tail_range.first < seq))
+		return false;
+	st = eo_db_query(ib->j->db, "SELECT first, last FROM eo_held WHERE "
+	    "ch = ? AND first < ? AND lease = 0", "ii", in->id, (int64_t)seq);
+	while (done && eo_db_row(st)) {
+		uint64_t first = (uint64_t)eo_db_int(st, 0);
+		uint64_t last = (uint64_t)eo_db_int(st, 1);
+
+		last = last < seq ? last : seq - 1;
+		done = eo_ranges_count(&in->settled, first, last) ==
+		    last - first + 1;
+	}
+	eo_db_done(st);
+	return done;
+}
+
 bool
 eo_in_may_run(struct eo_inbox *ib, const struct eo_in *in,
     const struct eo_frame *f)
@@ -194,6 +222,8 @@ eo_in_may_run(struct eo_inbox *ib, const struct eo_in *in,
 	const struct eo_range *r;
 	struct eo_slice v;
 
+	if (ib->ordered && !lower_done(ib, in, f->seq))
+		return false;
 	if (eo_attrs_get(f->attrs, "key", &v)) {
 		r = eo_ranges_find(&in->known, f->seq);
 		if ((r == NULL ? f->seq - 1 != eo_ranges_low(&in->known) :

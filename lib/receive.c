@@ -14,6 +14,7 @@ eo_receive_init(struct eo_receive *rc, struct eo_journal *j)
 	memset(rc, 0, sizeof(*rc));
 	rc->j = j;
 	eo_inbox_init(&rc->ib, j);
+	eo_outbox_init(&rc->outbox, j);
 	rc->append.fd = -1;
 	rc->more_work = true;
 	rc->seen = -1;
@@ -24,6 +25,10 @@ eo_receive_free(struct eo_receive *rc)
 {
 	eo_inbox_free(&rc->ib);
 	eo_append_free(&rc->append);
+	eo_outbox_free(&rc->outbox);
+	eo_buf_free(&rc->run.output);
+	eo_buf_free(&rc->room);
+	eo_buf_free(&rc->attrs);
 	eo_buf_free(&rc->out);
 	eo_buf_free(&rc->line);
 	for (size_t i = 0; i < rc->nstranger; i++)
@@ -133,6 +138,52 @@ not_ours(struct eo_receive *rc, const struct eo_frame *f)
 	    "its frames are left alone", name);
 }
 
+/* --emit without CMD: the message itself goes on, and is completed.  What
+   cannot go on, because its id stands for another message there, is dead. */
+static void
+emit(struct eo_receive *rc, struct eo_in *in, const struct eo_frame *f,
+    bool again)
+{
+	struct eo_message m = { .channel = rc->emit };
+	struct eo_put_ref ref;
+	enum eo_put put = EO_PUT_NEW;
+
+	eo_message_of(f, &m, &rc->room, &rc->attrs);
+	eo_outbox_add(&rc->outbox, &m, &put, &ref);
+	rc->emitted += m.body.n + 256;
+	if (put != EO_PUT_NEW && put != EO_PUT_REPEAT) {
+		const char *why = put == EO_PUT_LARGE ?
+		    "its attributes are too long to be emitted" :
+		    "its id was used on the channel it is emitted to";
+
+		if (again)
+			eo_db_run(rc->j->db, "UPDATE eo_in_dead SET again = 0, "
+			    "reason = ? WHERE ch = ? AND seq = ?", "zii", why,
+			    in->id, (int64_t)f->seq);
+		else
+			eo_in_settle(&rc->ib, in, f, EO_DEAD, why);
+	} else if (again)
+		eo_in_revive(&rc->ib, in, f);
+	else
+		eo_in_settle(&rc->ib, in, f, EO_COMPLETED, "");
+}
+
+/* Is a later one known?  It may have waited for this one to close a gap. */
+static bool
+has_later(const struct eo_in *in, uint64_t seq)
+{
+	return in->known.n > 0 && in->known.v[in->known.n - 1].last > seq;
+}
+
+/* A twin was completed: so is this one, without being processed. */
+static void
+settle_twin(struct eo_receive *rc, struct eo_in *in, const struct eo_frame *f)
+{
+	in->duplicates++;
+	in->completed--;
+	eo_in_settle(&rc->ib, in, f, EO_COMPLETED, "");
+}
+
 /* A message that was never seen is processed in this transaction, if that is
    this sink's way and it is its turn, or held. */
 static void
@@ -148,16 +199,15 @@ take_new(struct eo_receive *rc, struct eo_in *in, const struct eo_frame *f)
 	    !eo_in_may_run(&rc->ib, in, f)) || !eo_in_lock(&rc->ib, in)) {
 		eo_in_hold(&rc->ib, in, f, 0);
 	} else if (eo_in_id_done(&rc->ib, f)) {
-		in->duplicates++;
-		in->completed--;
-		eo_in_settle(&rc->ib, in, f, EO_COMPLETED, "");
+		settle_twin(rc, in, f);
+	} else if (rc->sink == EO_SINK_EMIT) {
+		rc->more_work |= has_later(in, f->seq);
+		emit(rc, in, f, false);
 	} else if (rc->sink == EO_SINK_APPEND) {
 		eo_append_add(&rc->append, f->body);
 		eo_in_settle(&rc->ib, in, f, EO_COMPLETED, "");
 	} else {
-		/* It may have closed a gap that others waited for. */
-		rc->more_work |= in->known.n > 0 &&
-		    in->known.v[in->known.n - 1].last > f->seq;
+		rc->more_work |= has_later(in, f->seq);
 		eo_in_hold(&rc->ib, in, f, until);
 		eo_frame_put_as(&rc->out, EO_MSG, f);
 	}
@@ -204,10 +254,10 @@ drain(struct eo_receive *rc, struct eo_in *in)
 		    lease > now)
 			return;
 		if (eo_in_id_done(&rc->ib, &f)) {
-			in->duplicates++;
-			in->completed--;
-		} else
-			eo_append_add(&rc->append, f.body);
+			settle_twin(rc, in, &f);
+			continue;
+		}
+		eo_append_add(&rc->append, f.body);
 		eo_in_settle(&rc->ib, in, &f, EO_COMPLETED, "");
 	}
 }
@@ -270,6 +320,8 @@ commit(struct eo_receive *rc, enum eo_status s, bool more, size_t out_before)
 {
 	if (s == EO_OK && rc->sink == EO_SINK_APPEND && rc->append.noted)
 		s = eo_append_flush(&rc->append, more);
+	if (s == EO_OK && rc->emit != NULL)
+		eo_outbox_flush(&rc->outbox);
 	if (s == EO_OK)
 		eo_inbox_save(&rc->ib);
 	s = eo_journal_end(rc->j, s);
@@ -297,6 +349,17 @@ pass_on(struct eo_receive *rc, struct eo_frame *f, size_t n)
 }
 
 enum eo_status
+eo_receive_begin(struct eo_receive *rc)
+{
+	enum eo_status s = eo_journal_begin(rc->j);
+
+	rc->emitted = 0;
+	if (s == EO_OK && rc->emit != NULL)
+		eo_outbox_enter(&rc->outbox, false);
+	return s;
+}
+
+enum eo_status
 eo_receive_batch(struct eo_receive *rc, struct eo_frame *f, size_t n,
     bool more)
 {
@@ -313,7 +376,7 @@ eo_receive_batch(struct eo_receive *rc, struct eo_frame *f, size_t n,
 	    EO_OK)
 		return rc->j->err.status;
 	group = find_groups(f, n, &ngroups);
-	s = eo_journal_begin(rc->j);
+	s = eo_receive_begin(rc);
 	for (size_t i = 0; s == EO_OK && i < ngroups; i++)
 		take_group(rc, f + group[i].first, group[i].n);
 	free(group);
@@ -346,7 +409,35 @@ append_dead(struct eo_receive *rc, struct eo_in *in)
 	}
 }
 
-/* What a filter or --append does with what is held. */
+/* --emit without CMD, in its transaction: what is held and may go on. */
+static void
+emit_due(struct eo_receive *rc, struct eo_in *in)
+{
+	int64_t now = eo_env_now(rc->j->env);
+	uint64_t after = 0;
+	struct eo_frame f;
+
+	while (eo_in_next(&rc->ib, in, after, now, &rc->line, &f)) {
+		after = f.seq;
+		if (!eo_in_may_run(&rc->ib, in, &f))
+			continue;
+		if (rc->emitted > DRAIN_MAX) {
+			rc->more_work = true;
+			return;
+		}
+		if (!eo_in_lock(&rc->ib, in))
+			return;
+		if (eo_in_id_done(&rc->ib, &f))
+			settle_twin(rc, in, &f);
+		else
+			emit(rc, in, &f, false);
+	}
+	for (after = 0; eo_in_next_dead(&rc->ib, in, after, now, &rc->line,
+	    &f) && eo_in_lock(&rc->ib, in); after = f.seq)
+		emit(rc, in, &f, true);
+}
+
+/* What a sink without CMD does with what is held. */
 static void
 work_at_once(struct eo_receive *rc, bool more)
 {
@@ -357,7 +448,7 @@ work_at_once(struct eo_receive *rc, bool more)
 	if (rc->sink == EO_SINK_APPEND && eo_append_ready(&rc->append) !=
 	    EO_OK)
 		return;
-	s = eo_journal_begin(rc->j);
+	s = eo_receive_begin(rc);
 	if (s == EO_OK)
 		eo_inbox_find_work(&rc->ib, &rc->filter);
 	for (size_t i = 0; s == EO_OK && i < rc->ib.n; i++) {
@@ -369,6 +460,8 @@ work_at_once(struct eo_receive *rc, bool more)
 		if (rc->sink == EO_SINK_APPEND) {
 			drain(rc, in);
 			append_dead(rc, in);
+		} else if (rc->sink == EO_SINK_EMIT) {
+			emit_due(rc, in);
 		} else {
 			int64_t now = eo_env_now(rc->j->env);
 

@@ -14,6 +14,7 @@
  *
  * what is done		the commit point		a crash leaves
  * APPEND	the numbers with the file's new length	bytes that are cut off
+ * EMIT		the numbers with the messages emitted	nothing
  * FILTER	a lease with the message held		printed again later
  * CMD		"held"; "try n begins"; how it ended	a try that is counted
  *							and due again
@@ -24,8 +25,9 @@
 #include "append.h"
 #include "handler.h"
 #include "inbox.h"
+#include "outbox.h"
 
-enum eo_sink { EO_SINK_FILTER, EO_SINK_APPEND, EO_SINK_CMD };
+enum eo_sink { EO_SINK_FILTER, EO_SINK_APPEND, EO_SINK_EMIT, EO_SINK_CMD };
 
 struct eo_receive {
 	struct eo_journal *j;
@@ -34,6 +36,10 @@ struct eo_receive {
 	enum eo_sink sink;
 	struct eo_append append;
 	struct eo_run run;
+	const char *emit;	/* EMIT, or the output of CMD: to there */
+	struct eo_outbox outbox;
+	size_t emitted;		/* bytes, in this transaction */
+	struct eo_buf room, attrs;
 	int64_t max_tries;	/* 0: no end */
 	int64_t lease;		/* ms */
 	bool takeover;

@@ -35,6 +35,37 @@ end_dead(struct eo_receive *rc, struct eo_in *in, const struct eo_frame *f)
 	eo_in_note_settled(&rc->ib, in, f);
 }
 
+/* What it printed becomes messages, a line each: with the note that it has
+   completed its own. */
+static void
+emit_output(struct eo_receive *rc)
+{
+	struct eo_slice rest = eo_slice_buf(&rc->run.output);
+	struct eo_put_ref ref;
+	enum eo_put put;
+
+	while (rest.n > 0) {
+		struct eo_message m = { .channel = rc->emit };
+
+		m.body = eo_slice_cut(&rest, '\n');
+		eo_outbox_add(&rc->outbox, &m, &put, &ref);
+	}
+}
+
+/* A line of its output that is no message makes its run a failed one. */
+static void
+check_output(struct eo_run *run)
+{
+	struct eo_slice rest = eo_slice_buf(&run->output);
+
+	while (run->outcome == EO_RUN_DONE && rest.n > 0)
+		if (eo_slice_cut(&rest, '\n').n > EO_BODY_MAX) {
+			run->outcome = EO_RUN_LATER;
+			snprintf(run->reason, sizeof(run->reason), "a line of "
+			    "its output is longer than a message can be");
+		}
+}
+
 /* How the run ended, in the transaction that is open. */
 static void
 note_end(struct eo_receive *rc)
@@ -51,6 +82,8 @@ note_end(struct eo_receive *rc)
 		rc->nevers = 0;
 	switch (rc->run.outcome) {
 	case EO_RUN_DONE:
+		if (rc->emit != NULL)
+			emit_output(rc);
 		if (rc->again)
 			eo_in_revive(&rc->ib, in, f);
 		else
@@ -192,11 +225,13 @@ eo_receive_pick(struct eo_receive *rc)
 	if (rc->picked)
 		return true;		/* run it first */
 	rc->more_work = false;
-	s = eo_journal_begin(rc->j);
+	s = eo_receive_begin(rc);
 	if (s == EO_OK) {
 		if (rc->ran)
 			note_end(rc);
 		picked = pick(rc, &freed);
+		if (rc->emit != NULL)
+			eo_outbox_flush(&rc->outbox);
 		eo_inbox_save(&rc->ib);
 	}
 	s = eo_journal_end(rc->j, s);
@@ -226,6 +261,7 @@ eo_receive_run(struct eo_receive *rc)
 	if (!rc->picked)
 		return;
 	eo_handler_run(&rc->run, &rc->frame, rc->try, rc->j->path);
+	check_output(&rc->run);
 	rc->picked = false;
 	rc->ran = true;
 }
@@ -233,7 +269,7 @@ eo_receive_run(struct eo_receive *rc)
 void
 eo_receive_unpick(struct eo_receive *rc)
 {
-	enum eo_status s = eo_journal_begin(rc->j);
+	enum eo_status s = eo_receive_begin(rc);
 
 	if (s == EO_OK && rc->ran)
 		note_end(rc);
@@ -241,6 +277,8 @@ eo_receive_unpick(struct eo_receive *rc)
 		set_try(rc, rc->current, rc->frame.seq, rc->try - 1, 0);
 		eo_in_note_begun(&rc->ib, rc->current, &rc->frame, false);
 	}
+	if (s == EO_OK && rc->emit != NULL)
+		eo_outbox_flush(&rc->outbox);
 	if (s == EO_OK)
 		eo_inbox_save(&rc->ib);
 	s = eo_journal_end(rc->j, s);

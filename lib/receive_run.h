@@ -14,6 +14,9 @@
 
 #include "receive.h"
 
+/* Begins a transaction; with --emit, of the outbox as well. */
+enum eo_status eo_receive_begin(struct eo_receive *rc);
+
 /* Notes how the last run ended, and picks the next message. True: run what is
    picked, or call again. */
 bool eo_receive_pick(struct eo_receive *rc);
