@@ -495,3 +495,64 @@ reachable() {
 	empty out
 	verified acks
 }
+
+# waits_for_writer CMD...: not done while another one holds the writer lock of
+# a.db, done when it does not; input is held up, not lost.
+waits_for_writer() {
+	local p
+
+	rm -f held
+	hold a.db-lock 0 held 3>&- &
+	started $!
+	wait_until 5 test -e held || return
+	"$@" <in >out 2>waits.err 3>&- &
+	p=$!
+	started $p
+	sleep .3
+	if ended $p; then
+		echo "it did not wait: $*"
+		return 1
+	fi
+	rm held
+	wait_until 10 ended $p
+}
+
+@test "each program waits for the writer lock, byte 0 of JOURNAL-lock" {
+	exits 0 eo-send -q -j a.db -m x
+	eo-replay -a -j a.db >frames
+	eo-recv -j b.db true <frames >acks
+	: >in
+	waits_for_writer eo-send -q -j a.db -m y
+	waits_for_writer eo-replay -a -j a.db
+	is $'x\ny' "$(bodies out)"
+	cp acks in
+	waits_for_writer eo-ack -j a.db
+	is y "$(eo-replay -a -j a.db | bodies)"
+	forged <<<z >in
+	waits_for_writer eo-recv -j a.db sh -c 'cat >>done'
+	is z "$(cat done)"
+	intact a.db
+}
+
+@test "reading needs no writer lock" {
+	exits 0 eo-recv -j a.db true < <(forged <<<x) >acks
+	rm -f held
+	hold a.db-lock 0 held 3>&- &
+	started $!
+	wait_until 5 test -e held
+	exits 0 timeout 10 eo-replay --acks -j a.db >present
+	is 1 "$(count ack present)"
+	! has eo-fsck || exits 0 timeout 10 eo-fsck a.db
+	rm held
+}
+
+@test "a writer lock that is not freed within a minute: 75" {
+	[[ ${EO_TEST_BIG:-} ]] || skip "takes a minute; needs EO_TEST_BIG=1"
+	new_journal a.db
+	hold a.db-lock 0 held 3>&- &
+	started $!
+	wait_until 5 test -e held
+	exits 75 eo-send -q -j a.db -m x 2>busy.err
+	says '^eo-send: .*a\.db' busy.err
+	rm held
+}

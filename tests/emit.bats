@@ -135,7 +135,7 @@ what_went_on() {
 				new_journal b.db
 				got=0
 				{
-					strace -qq -o /dev/null \
+					traced -o /dev/null \
 					    -e "inject=$call:signal=KILL:when=$n" \
 					    eo-recv -j b.db "$@" <frames >acks || got=$?
 				} 2>killed.err
