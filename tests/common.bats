@@ -529,8 +529,8 @@ waits_for_writer() {
 	waits_for_writer eo-ack -j a.db
 	is y "$(eo-replay -a -j a.db | bodies)"
 	forged <<<z >in
-	waits_for_writer eo-recv -j a.db sh -c 'cat >>done'
-	is z "$(cat done)"
+	waits_for_writer eo-recv -j a.db sh -c 'cat >>ran'
+	is z "$(cat ran)"
 	intact a.db
 }
 

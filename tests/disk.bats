@@ -374,6 +374,7 @@ send_check() {
 	intact a.db
 }
 
+# bats test_tags=slow
 @test "eo-send killed at each call that writes: what it printed is there, and a rerun adds the rest" {
 	has_strace
 	points=0
@@ -408,6 +409,7 @@ append_check() {
 	intact b.db
 }
 
+# bats test_tags=slow
 @test "eo-recv --append killed at each call that writes: each line once" {
 	has_strace
 	seq 300 | forged >frames
@@ -452,6 +454,7 @@ flock_free() {
 	! fuser -s b.db-lock 2>/dev/null
 }
 
+# bats test_tags=slow
 @test "eo-recv killed round its handler: each message completed, at most one run twice" {
 	has_strace
 	seq 3 | forged >frames
@@ -488,6 +491,7 @@ ack_check() {
 	intact a.db
 }
 
+# bats test_tags=slow
 @test "eo-ack killed at each call that writes: what is settled is settled once" {
 	has_strace
 	points=0
@@ -512,6 +516,7 @@ replay_check() {
 	intact a.db
 }
 
+# bats test_tags=slow
 @test "eo-replay killed at each call that writes: all is still to be had" {
 	has_strace
 	points=0
@@ -542,6 +547,7 @@ fsck_check() {
 	intact a.db
 }
 
+# bats test_tags=slow
 @test "eo-fsck --repair killed at each call that writes leaves the old journal or the new one" {
 	has_strace
 	points=0

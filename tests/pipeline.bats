@@ -110,8 +110,9 @@ moment() {
 	seq "$n" | cmp - out
 }
 
+# bats test_tags=slow
 @test "with ids a producer is simply run again when eo-send was killed" {
-	n=$(big 50000 300000)
+	n=$(big 30000 300000)
 	rounds=0
 	until seq "$n" | sed 's/.*/id&	&/' | killed "$(moment)" \
 	    eo-send -q -j a.db -F id,body; do
@@ -371,6 +372,7 @@ race() {
 	is 240 "$(eo-replay -a -j a.db | count msg)"
 }
 
+# bats test_tags=nosan
 @test "memory stays under 64 MB, and drained journals under 8 MB, whatever the length of the input" {
 	! sanitized || skip "a sanitizer's memory is its own"
 	n=$(big 1000000 10000000)
@@ -391,6 +393,7 @@ race() {
 	drained a.db b.db c.db
 }
 
+# bats test_tags=nosan
 @test "a line of 16 MiB does not take many times its size" {
 	! sanitized || skip "a sanitizer's memory is its own"
 	head -c 16777216 /dev/urandom >noise

@@ -218,7 +218,7 @@ ends(void)
 {
 	struct eo_reader r;
 	char text[5000] = "x";
-	int in[2], out[2], dir = open("/", O_RDONLY | O_CLOEXEC);
+	int in[2], out[2], status, dir = open("/", O_RDONLY | O_CLOEXEC);
 	pid_t pid;
 
 	if (pipe(in) == -1 || pipe(out) == -1)
@@ -252,8 +252,8 @@ ends(void)
 	for (int i = 0; i < 100; i++)
 		eo_io_write(in[1], text, sizeof(text));
 	close(in[1]);
-	waitpid(pid, &dir, 0);
-	ok(dir == 0, "all is written to a pipe that does not block");
+	waitpid(pid, &status, 0);
+	ok(status == 0, "all is written to a pipe that does not block");
 	eo_reader_init(&r, in[0], '\n', 100);
 	raise(SIGTERM);
 	ok(eo_io_stopped() && eo_reader_fill(&r, -1, -1) == EO_READ_STOPPED,
