@@ -131,6 +131,13 @@ load(struct eo_inbox *ib, struct eo_in *in)
 	bool found = eo_db_row(st);
 
 	eo_ranges_clear(&in->settled);
+	eo_ranges_clear(&in->saved);
+	eo_ranges_clear(&in->known);
+	in->tail.len = 0;
+	in->block = -1;
+	in->dirty = false;
+	in->epoch = ib->j->epoch;
+	in->id = in->life = 0;	/* without a row nothing is ready */
 	if (found) {
 		in->id = eo_db_int(st, 0);
 		if (eo_db_int(st, 1) > 0)
@@ -163,10 +170,6 @@ load(struct eo_inbox *ib, struct eo_in *in)
 		eo_ranges_add(&in->known, (uint64_t)eo_db_int(st, 0),
 		    (uint64_t)eo_db_int(st, 1), (uint32_t)eo_db_int(st, 2),
 		    (uint32_t)eo_db_int(st, 3));
-	in->tail.len = 0;
-	in->block = -1;
-	in->dirty = false;
-	in->epoch = ib->j->epoch;
 	return true;
 }
 
@@ -183,14 +186,16 @@ eo_inbox_channel(struct eo_inbox *ib, struct eo_slice source,
 {
 	struct eo_in *in = ib->slots == 0 ? NULL :
 	    *slot_of(ib, source, channel);
+	bool known = in != NULL;
 
-	if (in != NULL) {
-		eo_in_refresh(ib, in);
+	if (!known)
+		in = new_in(ib, source, channel);
+	if ((known && in->epoch == ib->j->epoch && in->id > 0) ||
+	    load(ib, in))
 		return in;
-	}
-	in = new_in(ib, source, channel);
-	if (load(ib, in))
-		return in;
+	/* It never was, or the transaction that made it was rolled back. */
+	if (!make && known)
+		return NULL;
 	if (!make) {
 		ib->n--;	/* it is the last one of the list */
 		free_in(in);

@@ -322,6 +322,7 @@ eo_in_abort(struct eo_inbox *ib, struct eo_in *in, const struct eo_frame *f,
 	}
 	if (!eo_in_lock(ib, in))
 		return EO_AGAIN;
+	eo_in_flush(ib, in);	/* it may have come in this very batch */
 	if (!eo_in_held(ib, in, f->seq, &line, &held, &lease)) {
 		eo_in_settle(ib, in, f, EO_ABORTED, "");
 		s = EO_OK;
