@@ -2,7 +2,7 @@
 # A real transport: ssh over loopback, with keys that are thrown away, its
 # connection cut in the middle.
 
-# shellcheck disable=SC2015,SC2034,SC2086
+# shellcheck disable=SC2015,SC2016,SC2034,SC2086
 load lib/helper
 
 # sshd_up: a daemon of our own on a free port, or skip with the reason
