@@ -36,6 +36,14 @@ same(const struct eo_ranges *r, const bool *in)
 		    v->link != link_of(v->last))
 			return false;
 	}
+	for (uint64_t a = 1, b; a < N; a += 17) {
+		uint64_t some = 0;
+
+		for (b = a; b < N && b < a + 40; b++)
+			some += in[b];
+		if (eo_ranges_count(r, a, b - 1) != some)
+			return false;
+	}
 	return eo_ranges_low(r) == low && eo_ranges_count(r, 1, N) == count;
 }
 
@@ -71,7 +79,7 @@ main(void)
 {
 	uint64_t s = seed();
 	bool good = true, agreed = true, disagreed = true, joins = true;
-	bool changes = true;
+	bool changes = true, returned = true, touched = true;
 
 	for (int round = 0; round < 300; round++) {
 		struct eo_ranges r = { 0 }, old = { 0 };
@@ -79,6 +87,7 @@ main(void)
 
 		for (int step = 0; step < 60; step++) {
 			uint64_t a = 1 + rnd(&s) % (N - 1), b = a + rnd(&s) % 6;
+			struct eo_range *now, *was;
 			bool touch = false;
 
 			b = b < N ? b : N - 1;
@@ -94,7 +103,13 @@ main(void)
 				disagreed &= !eo_ranges_agrees(&r, a, a,
 				    link_of(a - 1), link_of(a) + 1);
 			eo_ranges_copy(&old, &r);
-			eo_ranges_add(&r, a, b, link_of(a - 1), link_of(b));
+			now = eo_ranges_add(&r, a, b, link_of(a - 1),
+			    link_of(b));
+			returned &= now->first <= a && now->last >= b;
+			/* What one of them was, the merged one is. */
+			was = eo_ranges_find(&old, a);
+			touched &= was == NULL || now->touched >= was->touched;
+			now->touched |= step % 3 == 0;
 			for (uint64_t n = a; n <= b; n++)
 				in[n] = true;
 			good &= same(&r, in);
@@ -104,6 +119,8 @@ main(void)
 		eo_ranges_free(&old);
 	}
 	ok(good, "the set, its low-water mark, counts and edges");
+	ok(returned, "add returns the range that holds what was added");
+	ok(touched, "what was touched stays so, when merged");
 	ok(joins, "joins says whether it would be one range more");
 	ok(agreed, "links of one history agree");
 	ok(disagreed, "a link that differs from a neighbour's does not");
