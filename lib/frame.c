@@ -54,8 +54,13 @@ attrs_valid(struct eo_slice attrs)
 	if (attrs.n > EO_ATTRS_MAX || attrs.n == 0 ||
 	    attrs.p[attrs.n - 1] == ' ')
 		return false;
-	while (eo_attrs_next(&rest, &name, &value)) {
-		struct eo_slice later = rest;
+	/* `-` is none, but only by itself. */
+	while (rest.n > 0 && !eo_slice_is(attrs, "-")) {
+		struct eo_slice later;
+
+		value = eo_slice_cut(&rest, ' ');
+		name = eo_slice_cut(&value, '=');
+		later = rest;
 
 		/* name 'h.NAME' or a word; no '=' leaves value.p NULL */
 		if (name.n > 2 && memcmp(name.p, "h.", 2) == 0) {

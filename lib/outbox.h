@@ -24,7 +24,8 @@
 
 #include "journal.h"
 
-#define EO_BLOCK_MAX ((size_t)1 << 20)	/* bytes of frames, or one frame */
+/* Bytes of frames: a block ends with the frame that reaches this. */
+#define EO_BLOCK_MAX ((size_t)1 << 20)
 #define EO_RESEND_MS 10000	/* the first wait before a redelivery */
 
 /* A row of eo_out: one channel of one life of this journal. */

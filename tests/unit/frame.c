@@ -142,20 +142,23 @@ rules(void)
 		"eo1\tack\t" SOURCE "\tc\t" OTHER "\t5\t00000000\t-\t3d,",
 		"eo1\tack\t" SOURCE "\tc\t" OTHER "\t5\t00000000\t-\t0d",
 		"eo1\tack\t" SOURCE "\tc\t" OTHER "\t5\t00000000\t-\t4-3d",
-		"eo1\tack\t" SOURCE "\tc\t" OTHER "\t5\t00000000\t7-6:00000000\t-",
+		"eo1\tack\t" SOURCE "\tc\t" OTHER
+		    "\t5\t00000000\t7-6:00000000\t-",
 		"eo1\tack\t" SOURCE "\tc\t" OTHER
 		    "\t5\t00000000\t7-8:00000000,8-9:00000000\t-",
 		"eo1\tack\t" SOURCE "\tc\t" OTHER "\t5\t00000000\t-\t3d,2a",
 		"eo1\tack\t" SOURCE "\tc\t" OTHER "\t5\t00000000\t-\t3x",
-		"eo1\tbase\t" SOURCE "\tc\t1\t00000000\t" OTHER "/" SOURCE "\t0",
+		"eo1\tbase\t" SOURCE "\tc\t1\t00000000\t" OTHER "/" SOURCE
+		    "\t0",
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		if (!ok(checked(bad[i]) == EO_FRAME_BAD, "refused: rule %zu",
 		    i + 1))
 			printf("# %s\n", bad[i]);
-	ok(checked("eo1\tmsg\t" SOURCE "\tc\t9007199254740991\t00000000\t-\t") ==
-	    EO_FRAME_GOOD, "an empty message with the last number");
+	ok(checked("eo1\tmsg\t" SOURCE
+	    "\tc\t9007199254740991\t00000000\t-\t") == EO_FRAME_GOOD,
+	    "an empty message with the last number");
 	ok(checked("eo1\tack\t" SOURCE "\tc\t" OTHER "/" SOURCE
 	    "\t5\t00000000\t7-8:0000000a,10-10:0000000b\t2d,3-4a,8d") ==
 	    EO_FRAME_GOOD, "an heir's ack with ranges and exceptions");

@@ -26,7 +26,8 @@ main(void)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		ok(!eo_num_u64(s(bad[i]), UINT64_MAX, &v) && v == 7,
-		    "'%s' is no number", bad[i]);
+		    "'%.*s' is no number%s", (int)strcspn(bad[i], "\n"), bad[i],
+		    strchr(bad[i], '\n') != NULL ? " before an LF" : "");
 	ok(eo_num_u64(s("18446744073709551615"), UINT64_MAX, &v) &&
 	    v == UINT64_MAX, "2^64 - 1 is");
 	ok(eo_num_u64(s("9007199254740991"), EO_SEQ_MAX, &v) &&
